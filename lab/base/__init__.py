@@ -1,0 +1,1 @@
+"""What every room of the house uses: words, errors, YAML with line numbers, folders, processes, progress."""

@@ -1,0 +1,59 @@
+"""What a person sees: messages and progress on stderr, results on stdout, colour only on a terminal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+class Task:
+    """One piece of long work that a person waits for. ``total`` is in any unit; None: unknown."""
+
+    def __init__(self, progress: Progress | None, task: TaskID | None) -> None:
+        self._progress = progress
+        self._task = task
+        self.last_detail = ""
+
+    def detail(self, text: str) -> None:
+        """Say what is being done just now."""
+        self.last_detail = text
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, detail=text)
+
+    def advance(self, amount: float = 1) -> None:
+        """``amount`` more of ``total`` is done."""
+        if self._progress is not None and self._task is not None:
+            self._progress.advance(self._task, amount)
+
+    def total(self, amount: float | None) -> None:
+        """The whole amount is known now."""
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, total=amount)
+
+
+@contextmanager
+def task(name: str, total: float | None = None) -> Iterator[Task]:
+    """Show ``name`` with a bar while the body runs; where stderr is no terminal, one line at the end."""
+    started = time.monotonic()
+    if err.is_terminal:
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            TimeElapsedColumn(),
+            TextColumn("[dim]{task.fields[detail]}"),
+        )
+        with Progress(*columns, console=err, transient=True) as progress:
+            yield Task(progress, progress.add_task(name, total=total, detail=""))
+    else:
+        yield Task(None, None)
+    seconds = time.monotonic() - started
+    if seconds >= 2:
+        err.print(f"{name}  [dim]{seconds:.1f} s[/dim]", highlight=False)

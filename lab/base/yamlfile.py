@@ -1,0 +1,113 @@
+"""YAML files that are checked against a model, with errors that name file and line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from lab.base.errors import ConfigError
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class Strict(BaseModel):
+    """Base of all models that users write in YAML: unknown keys are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that reads labgrid's ``!template`` as its text and refuses duplicate keys."""
+
+
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    loader.flatten_mapping(node)
+    seen: set[Any] = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node)  # type: ignore[no-untyped-call]
+        if key in seen:
+            raise yaml.MarkedYAMLError(problem=f"key {key!r} stands twice", problem_mark=key_node.start_mark)
+        seen.add(key)
+    return loader.construct_mapping(node, deep=True)
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+_Loader.add_constructor("!template", lambda loader, node: loader.construct_scalar(node))
+
+
+def read(path: Path) -> tuple[Any, yaml.Node | None]:
+    """The data of ``path`` and its node tree, which knows the lines.
+
+    Raises ConfigError with file and line where the file is missing, unreadable or no YAML.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError("no such file", file=path) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot be read ({error})", file=path) from None
+    try:
+        node = yaml.compose(text, Loader=_Loader)
+        return yaml.load(text, Loader=_Loader), node
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        problem = error.problem or "not valid YAML"
+        raise ConfigError(problem, file=path, line=mark.line + 1 if mark else None) from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"not valid YAML ({error})", file=path) from None
+
+
+def line_of(node: yaml.Node | None, location: tuple[int | str, ...]) -> int | None:
+    """The line (from 1) of the deepest part of ``location`` that the document holds."""
+    if node is None:
+        return None
+    line = node.start_mark.line + 1
+    for part in location:
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                if key.value == str(part):
+                    line, node = key.start_mark.line + 1, value
+                    break
+            else:
+                return line
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+        else:
+            return line
+    return line
+
+
+def load(path: Path, model: type[M]) -> M:
+    """Read ``path`` into ``model``.
+
+    Raises ConfigError: one line that names the file, the line and the key.
+    """
+    data, node = read(path)
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        location = first["loc"]
+        key = ".".join(str(part) for part in location) or "document"
+        if first["type"] == "extra_forbidden":
+            known = _known_keys(model, location[:-1])
+            message = f"unknown key '{key}'" + (f" (known: {', '.join(known)})" if known else "")
+        elif first["type"] == "missing":
+            message = f"key '{key}' is missing"
+        else:
+            message = f"{key}: {first['msg'].removeprefix('Value error, ')}"
+        raise ConfigError(message, file=path, line=line_of(node, location)) from None
+
+
+def _known_keys(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    """The keys that ``model`` has at ``location``; empty where that is not a plain model."""
+    current: Any = model
+    for part in location:
+        field = getattr(current, "model_fields", {}).get(part)
+        current = getattr(field, "annotation", None)
+    fields = getattr(current, "model_fields", {})
+    return sorted(field.alias or name for name, field in fields.items())

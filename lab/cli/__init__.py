@@ -1,0 +1,5 @@
+"""The ``lab`` command."""
+
+from lab.cli.app import main
+
+__all__ = ["main"]
