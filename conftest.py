@@ -1,0 +1,3 @@
+"""Registers sharelab's pytest plugin: the suites need nothing else."""
+
+pytest_plugins = ["lab.runs.plugin"]
