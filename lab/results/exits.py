@@ -1,0 +1,36 @@
+"""The exit code of a run (docs/results.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from lab.base.errors import ExitCode
+from lab.base.words import Status
+from lab.results.model import Cell, Result
+from lab.results.outcome import Outcome
+
+
+def exit_code(results: Iterable[Result], planned: Iterable[Cell] = (), *, bisect: bool = False) -> ExitCode:
+    """0 all as expected, 1 something unexpected, 2 nothing to run, 3 the lab failed.
+
+    A wrong verdict outweighs a lab that failed elsewhere: it was measured. With ``bisect`` the
+    answer is for ``git bisect run``: only a wrong verdict makes a revision bad, and one that
+    could not be judged (the lab or the test itself broke) is skipped by 125.
+    """
+    return outcome_code(Outcome.of(results, planned=planned), bisect=bisect)
+
+
+def outcome_code(outcome: Outcome, *, bisect: bool = False) -> ExitCode:
+    """``exit_code`` of results that are joined already."""
+    counts = outcome.counts
+    if not counts:
+        return ExitCode.USAGE
+    if Status.FAIL in counts:
+        return ExitCode.UNEXPECTED
+    if bisect and (Status.ERROR in counts or Status.MISS in counts):
+        return ExitCode.BISECT_SKIP
+    if Status.ERROR in counts:
+        return ExitCode.UNEXPECTED
+    if Status.MISS in counts:
+        return ExitCode.LAB
+    return ExitCode.OK
