@@ -1,0 +1,14 @@
+"""From a target to a booted board in a verified IOMMU mode, on labgrid's drivers.
+
+``load_target`` reads targets/NAME.yaml, ``Board`` boots one board of that kind and holds the agent
+that runs on it. labgrid takes half a second to import: it is imported when a board is opened, or
+beforehand in the background by ``preload``.
+"""
+
+from __future__ import annotations
+
+from lab.boards.board import Board, preload
+from lab.boards.errors import CallError, LostBoardError
+from lab.boards.target import Decoder, Target, load_target
+
+__all__ = ["Board", "CallError", "Decoder", "LostBoardError", "Target", "load_target", "preload"]

@@ -1,0 +1,250 @@
+"""One board: booted into an IOMMU mode that was verified there, with an agent to do things on it."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from lab.base.errors import BoardError, ConfigError, LabError, SharelabError
+from lab.base.words import IommuMode
+from lab.boards.errors import LostBoardError
+from lab.boards.target import Target
+
+if TYPE_CHECKING:
+    from lab.boards.agent import Agent
+    from lab.imaging import Image
+
+T = TypeVar("T")
+
+GROUP_TYPE: dict[IommuMode, str | None] = {
+    IommuMode.TRANSLATED: "DMA",
+    IommuMode.LAZY: "DMA-FQ",
+    IommuMode.PASSTHROUGH: "identity",
+    IommuMode.OFF: None,
+}
+"""Mode -> /sys/kernel/iommu_groups/N/type of a device (Linux, drivers/iommu/iommu.c); None: in no group."""
+
+
+def preload() -> threading.Thread:
+    """Import what a board needs in the background, while a rack starts or images are looked up."""
+    thread = threading.Thread(
+        target=lambda: [import_module(name) for name in ("lab.boards.strategy", "lab.boards.agent")],
+        name="preload",
+        daemon=True,
+    )
+    thread.start()
+    return thread
+
+
+class Board:
+    """A board of a target, driven through its labgrid environment. One per process: labgrid has no threads.
+
+    Use as a context manager, or `close` it: that switches the board off.
+    """
+
+    def __init__(
+        self, environment: Any, target: Target, image: Image | None, log_tail: Callable[[], str] | None
+    ) -> None:
+        """Use `open`."""
+        from lab.boards.console import ConsoleLog
+
+        self.target = target
+        self.image = image
+        self.mode: IommuMode | None = None
+        """The mode that was verified on the board; None when it is not known to be booted."""
+        self.verified = ""
+        """What the board said about it: the IOMMU group's type, or "no group"."""
+        self.times: dict[str, float] = {}
+        """Stage of the last boot (uboot, kernel, linux, ssh, agent, verified) -> seconds after power-on."""
+        self._environment = environment
+        self._labgrid = environment.get_target("main")
+        self._strategy = self._labgrid.get_strategy()
+        self._log_tail = log_tail
+        self._agent: Agent | None = None
+        self._facts: dict[str, Any] | None = None
+        self._console = ConsoleLog(self._strategy.console)
+
+    @classmethod
+    def open(
+        cls,
+        environment: Path,
+        target: Target,
+        image: Image | None = None,
+        *,
+        log_tail: Callable[[], str] | None = None,
+    ) -> Self:
+        """Take the board that the labgrid environment file describes; nothing is switched yet.
+
+        ``log_tail`` gives the last lines of what powers the board (a rack's log) for error messages.
+        Raises ConfigError where labgrid cannot build it, LabError where its coordinator cannot be reached.
+        """
+        import labgrid
+        from labgrid.exceptions import InvalidConfigError, NoSupplierFoundError
+
+        try:
+            return cls(labgrid.Environment(str(environment)), target, image, log_tail)
+        except (InvalidConfigError, NoSupplierFoundError) as error:
+            raise ConfigError(f"labgrid: {error}", file=environment) from error
+        except SharelabError:
+            raise
+        except Exception as error:  # labgrid has no common root of its errors
+            raise LabError(f"{target.name}: labgrid could not open the board ({error})") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def agent(self) -> Agent:
+        """The agent on the booted board. Raises LabError when there is none."""
+        if self._agent is None:
+            raise LabError(f"{self.target.name} is not booted")
+        return self._agent
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the booted board says of itself: the agent's ``facts()``, asked once a boot."""
+        if self._facts is None:
+            self._facts = self._guarded(lambda: self.agent.call("facts"))
+        return self._facts
+
+    def boot(self, mode: IommuMode | str) -> None:
+        """Bring the board up in ``mode``, with an agent, and verify the mode on it.
+
+        Nothing is done where it is so already and the board answers. Raises ConfigError for a mode
+        that the target does not have; LabError, with the console's last lines, when the board does
+        not come up or came up in another mode.
+        """
+        wanted = self.target.mode(str(mode))
+        if self.mode is wanted and self._answers():
+            return
+        self.invalidate()
+        self._guarded(lambda: self._boot(wanted))
+        self.mode = wanted
+
+    def invalidate(self, reason: str = "") -> None:
+        """Don't trust the board any more: the next `boot` starts with the power.
+
+        ``reason`` is what calls of the present agent say from now on.
+        """
+        from lab.boards.strategy import Status
+
+        self.mode = None
+        self.verified = ""
+        self._facts = None
+        self._strategy.status = Status.unknown
+        agent, self._agent = self._agent, None
+        if agent is not None:
+            if reason:
+                agent.lost = agent.lost or f"{self.target.name}: {reason}"
+            agent.close()
+
+    def mark(self) -> int:
+        """The present end of the console's log, for `console_since`."""
+        return self._console.mark()
+
+    def console_since(self, mark: int) -> str:
+        """What the board wrote to its console after ``mark``."""
+        return self._console.since(mark)
+
+    def power_off(self) -> None:
+        """Switch the board off. Raises LabError where that fails."""
+        self.invalidate()
+        self._guarded(lambda: self._strategy.transition("off"))
+
+    def close(self) -> None:
+        """Switch the board off and let go of labgrid's drivers. One that does not obey is no error."""
+        with contextlib.suppress(LabError):
+            self.power_off()
+        with contextlib.suppress(Exception):  # drivers of a vanished rack
+            self._environment.cleanup()
+        self._console.close()
+
+    def _boot(self, mode: IommuMode) -> None:
+        from lab.boards.agent import Agent
+
+        strategy = self._strategy
+        strategy.iommu = str(mode)
+        strategy.transition("linux")
+        begin = time.monotonic() - strategy.times["ssh"]
+        self._agent = Agent.start(
+            self.target.name, strategy.ssh_destination(), python=self.target.boot.python
+        )
+        self._agent.call("hello", timeout=20)
+        self.times = {**strategy.times, "agent": time.monotonic() - begin}
+        for module, parameters in self.target.modules.items():
+            params = {name: list(v) if isinstance(v, tuple) else v for name, v in parameters.items()}
+            self._agent.call("load", module=module, params=params)
+        self.verified = self._verify(mode)
+        self.times["verified"] = time.monotonic() - begin
+
+    def _verify(self, mode: IommuMode) -> str:
+        """Hold each decoder's IOMMU group against ``mode``; the group appears when a driver first binds."""
+        expected = GROUP_TYPE[mode]
+        for decoder in self.target.decoders:
+            if not decoder.behind_iommu and mode is not IommuMode.OFF:
+                continue
+            found = self.agent.call("iommu", device=decoder.device)["type"]
+            if found != expected:
+                raise LostBoardError(
+                    f"asked for IOMMU mode {mode}, but decoder {decoder.name} ({decoder.device}) "
+                    f"is in {_group(found)}, not in {_group(expected)}"
+                )
+        return expected or "no group"
+
+    def _answers(self) -> bool:
+        if self._agent is None:
+            return False
+        try:
+            self._agent.call("ping", timeout=5)
+        except LabError:
+            return False
+        return True
+
+    def _guarded(self, action: Callable[[], T]) -> T:
+        """Do ``action``; what goes wrong is a LostBoardError with the logs, and the board suspect."""
+        try:
+            return action()
+        except ConfigError:
+            raise
+        except Exception as error:  # labgrid, pexpect, pyserial and requests have no common root
+            failure = self._failure(error)
+            self.invalidate(str(error))
+            raise failure from error
+
+    def _failure(self, error: Exception) -> LostBoardError:
+        message = error.message if isinstance(error, (LabError, BoardError)) else _text(error)
+        name = self.target.name
+        console = self._console.tail()
+        detail = [f"last console lines:\n{console or '(none)'}"]
+        log = self._log_tail() if self._log_tail else ""
+        if log:
+            detail.append(f"last lines of the rack's log:\n{log}")
+        if extra := getattr(error, "detail", ""):
+            detail.append(extra)
+        last = [line for line in (console.splitlines()[-1:] + log.splitlines()[-1:]) if line]
+        return LostBoardError(
+            message if message.startswith(name) else f"{name}: {message}",
+            hint=" | ".join(last),
+            detail="\n".join(detail),
+        )
+
+
+def _group(kind: str | None) -> str:
+    return "no IOMMU group" if kind is None else f"a group of type {kind}"
+
+
+def _text(error: Exception) -> str:
+    """One line about an exception of labgrid or below it."""
+    text = getattr(error, "msg", None) or str(error).strip().partition("\n")[0]
+    return str(text) if text else type(error).__name__

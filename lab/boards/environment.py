@@ -1,0 +1,191 @@
+"""A target's labgrid part: held against labgrid itself, and written out for one board."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from lab.base.errors import ConfigError
+
+if TYPE_CHECKING:
+    from lab.boards.target import Target
+    from lab.imaging import Image
+
+Location = tuple[int | str, ...]
+
+
+def check(target: Target) -> None:
+    """Hold the labgrid part of ``target`` against labgrid's registered classes.
+
+    Raises ConfigError with file and line: a module that cannot be imported, an unknown driver or
+    resource class, an argument that the class does not take or lacks, a place for power, console,
+    TFTP or ssh that nothing fills.
+    """
+    from labgrid import target_factory
+
+    for index, module in enumerate(target.imports):
+        try:
+            import_module(module)
+        except ImportError as error:
+            raise target.error(("imports", index), f"cannot import {module} ({error})") from None
+    for role, config in target.targets.items():
+        where: Location = ("targets", role)
+        if not isinstance(config, dict):
+            raise target.error(where, f"targets.{role} must be a mapping")
+        for kind, classes in (("resources", target_factory.resources), ("drivers", target_factory.drivers)):
+            for location, name, arguments in _entries(target, (*where, kind), config.get(kind) or {}):
+                if name not in classes:
+                    raise target.error(
+                        location,
+                        f"labgrid has no {kind.removesuffix('s')} class '{name}'",
+                        hint=_near(name, classes),
+                    )
+                _check_arguments(target, location, name, classes[name], arguments)
+
+
+def _entries(target: Target, where: Location, data: Any) -> Iterator[tuple[Location, str, Mapping[str, Any]]]:
+    """Class name and arguments of each entry: labgrid takes a mapping, or a list (labgrid/factory.py)."""
+    if isinstance(data, dict):
+        pairs: list[tuple[Location, Any, Any]] = [((*where, name), name, args) for name, args in data.items()]
+    elif isinstance(data, list):
+        pairs = []
+        for index, item in enumerate(data):
+            if not isinstance(item, dict) or not item or (len(item) > 1 and "cls" not in item):
+                raise target.error((*where, index), "an entry needs one class name, or the key 'cls'")
+            if "cls" in item:
+                pairs.append(((*where, index), item["cls"], {k: v for k, v in item.items() if k != "cls"}))
+            else:
+                [(name, args)] = item.items()
+                pairs.append(((*where, index, name), name, args))
+    else:
+        raise target.error(where, "must be a mapping or a list")
+    for location, name, args in pairs:
+        if not isinstance(args, dict):
+            raise target.error(location, f"{name}: arguments must be a mapping ({{}} for none)")
+        yield location, str(args.get("cls", name)), {k: v for k, v in args.items() if k != "cls"}
+
+
+def _check_arguments(
+    target: Target, location: Location, name: str, kind: Any, arguments: Mapping[str, Any]
+) -> None:
+    import attr
+    from labgrid.driver import Driver
+
+    general = {"name", "target"} | ({"bindings"} if issubclass(kind, Driver) else set())
+    fields = {field.alias: field for field in attr.fields(kind) if field.init and field.name not in general}
+    for argument, value in arguments.items():
+        if argument in general:
+            continue
+        if argument not in fields:
+            known = ", ".join(sorted(fields)) or "none"
+            raise target.error((*location, argument), f"{name} takes no '{argument}' (known: {known})")
+        field = fields[argument]
+        if isinstance(value, str) and "$" in value:
+            continue  # a template: its value is known only on the machine that uses it
+        try:
+            converted = field.converter(value) if callable(field.converter) else value
+            if field.validator is not None:
+                field.validator(None, field, converted)
+        except (TypeError, ValueError):
+            raise target.error(
+                (*location, argument), f"{name}.{argument} cannot be {value!r} ({type(value).__name__})"
+            ) from None
+    for argument, field in fields.items():
+        if field.default is attr.NOTHING and argument not in arguments:
+            raise target.error(location, f"{name} needs '{argument}'")
+
+
+def _near(name: str, classes: Mapping[str, Any]) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(name, classes, n=3)
+    return f"did you mean {' or '.join(close)}?" if close else ""
+
+
+class _Raw(yaml.SafeLoader):
+    """Keeps labgrid's ``!template`` scalars apart from plain ones."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes them as they were."""
+
+
+_Raw.add_constructor("!template", lambda loader, node: Template(str(node.value)))
+_Dumper.add_representer(Template, lambda dumper, value: dumper.represent_scalar("!template", value.template))
+
+
+def write(
+    target: Target,
+    directory: Path,
+    *,
+    resources: Mapping[str, Mapping[str, Any]] | None = None,
+    image: Image | None = None,
+    keyfile: Path | None = None,
+    boot_files: Path | None = None,
+) -> Path:
+    """Write ``directory/NAME.yaml``: the target as a labgrid environment of its own, and its initrd.
+
+    ``resources``: labgrid resource class -> arguments, in the place of ``RemotePlace``. Without
+    them ``RemotePlace`` stays, and ``LG_PLACE`` names the place where it is set.
+    ``image`` gives kernel and initrd, ``boot_files`` a cpio archive that is appended to the initrd,
+    ``keyfile`` the private key for the SSHDriver. The file is a target file again.
+
+    Raises ConfigError where the labgrid part is wrong (see `check`) or a file cannot be read.
+    """
+    check(target)
+    data = yaml.load(target.path.read_text(encoding="utf-8"), Loader=_Raw)
+    main = data["targets"]["main"]
+    if resources is not None:
+        main["resources"] = {name: dict(arguments) for name, arguments in resources.items()}
+    if keyfile is not None:
+        _set_argument(main["drivers"], "SSHDriver", "keyfile", str(keyfile.resolve()))
+    if image is not None:
+        initrd = directory / f"{target.name}.initrd"
+        _join(initrd, [image.initrd, *([boot_files] if boot_files else [])])
+        data["images"] = {**data.get("images", {}), "kernel": str(image.kernel), "initrd": str(initrd)}
+    _settle(data, {"BASE": str(target.path.parent)} | _labgrid_variables())
+    path = directory / f"{target.name}.yaml"
+    path.write_text(yaml.dump(data, Dumper=_Dumper, sort_keys=False), encoding="utf-8")
+    return path
+
+
+def _set_argument(drivers: Any, name: str, argument: str, value: str) -> None:
+    entries = [drivers] if isinstance(drivers, dict) else drivers
+    for entry in entries:
+        if name in entry:
+            entry[name][argument] = value
+        elif entry.get("cls") == name:
+            entry[argument] = value
+
+
+def _labgrid_variables() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith("LG_")}
+
+
+def _settle(data: Any, variables: Mapping[str, str]) -> None:
+    """Replace each template whose variables are known; $BASE would mean another folder in the new file."""
+    items = data.items() if isinstance(data, dict) else enumerate(data)
+    for key, value in list(items):
+        if isinstance(value, Template):
+            text = value.safe_substitute(variables)
+            data[key] = Template(text) if "$" in text else text
+        elif isinstance(value, (dict, list)):
+            _settle(value, variables)
+
+
+def _join(path: Path, parts: list[Path]) -> None:
+    """Concatenate archives, each at a multiple of 4 bytes as the kernel wants (Linux, init/initramfs.c)."""
+    out = bytearray()
+    for part in parts:
+        try:
+            out += part.read_bytes()
+        except OSError as error:
+            raise ConfigError(f"cannot be read ({error.strerror})", file=part) from None
+        out += bytes(-len(out) % 4)
+    path.write_bytes(out)

@@ -1,0 +1,208 @@
+"""A labgrid strategy that boots Linux over U-Boot and TFTP in an asked IOMMU mode.
+
+Named by ``imports: [lab.boards.strategy]`` in an environment; works wherever labgrid does
+(``labgrid-client -s linux``, its pytest plugin, `lab.boards.Board`).
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+import subprocess
+import time
+from pathlib import Path
+
+import attr
+import pexpect
+from labgrid import target_factory
+from labgrid.binding import BindingState
+from labgrid.step import step
+from labgrid.strategy import Strategy, StrategyError
+
+from lab.base.words import IommuMode
+from lab.boards import uboot
+from lab.boards.target import Target, load_target
+
+PANIC = r"Kernel panic - not syncing[^\r\n]*"
+TICK = 1.0
+"""Seconds between two looks at the power while the console is silent."""
+
+
+class Status(enum.Enum):
+    """States of a board, each one reached through the one before it."""
+
+    unknown = 0
+    off = 1
+    uboot = 2
+    linux = 3
+
+
+@target_factory.reg_driver
+@attr.s(eq=False)
+class SharelabStrategy(Strategy):  # type: ignore[misc]
+    """SharelabStrategy - boots a target file's board, see lab/boards/target.py for the keys it reads
+
+    Binds to: PowerProtocol, ConsoleProtocol, UBootDriver, TFTPProviderDriver, SSHDriver.
+    Reads from the environment: boot, iommu; images: kernel and initrd.
+
+    Args:
+        iommu (str): IOMMU mode to boot into; empty for the target's first default mode
+
+    ``linux`` is reached when the kernel has said the target's ready line and ssh is active.
+    """
+
+    bindings = {  # noqa: RUF012 - labgrid's way to declare them
+        "power": "PowerProtocol",
+        "console": "ConsoleProtocol",
+        "uboot": "UBootDriver",
+        "tftp": "TFTPProviderDriver",
+        "ssh": "SSHDriver",
+    }
+
+    iommu: str = attr.ib(default="", validator=attr.validators.instance_of(str))
+    status: Status = attr.ib(default=Status.unknown, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        self.facts: Target = load_target(Path(self.target.env.config.filename))
+        self.booted: IommuMode | None = None
+        self.times: dict[str, float] = {}
+        """Stage of the last boot -> seconds since the power was switched on."""
+        self._power_on = 0.0
+
+    @property
+    def mode(self) -> IommuMode:
+        """The mode that the next boot is for."""
+        return self.facts.mode(self.iommu) if self.iommu else self.facts.default_modes[0]
+
+    @step(args=["status"])  # type: ignore[untyped-decorator]
+    def transition(self, status: Status | str) -> None:
+        """Bring the board into ``status``. After a failure it is unknown: the next boot starts afresh."""
+        wanted = status if isinstance(status, Status) else Status[status]
+        if wanted is Status.unknown:
+            raise StrategyError(f"can not transition to {wanted}")
+        if wanted is self.status and (wanted is not Status.linux or self.booted is self.mode):
+            return
+        self.status = Status.unknown
+        self.booted = None
+        if wanted is Status.off:
+            self._off()
+        elif wanted is Status.uboot:
+            self._uboot()
+        else:
+            mode = self.mode
+            self._uboot()
+            self._linux(mode)
+            self.booted = mode
+        self.status = wanted
+
+    def force(self, status: Status | str) -> None:
+        """Take the board as being in ``status`` already; nothing is switched."""
+        wanted = status if isinstance(status, Status) else Status[status]
+        drivers = {
+            Status.off: [self.power],
+            Status.uboot: [self.power, self.console, self.uboot],
+            Status.linux: [self.power, self.console, self.ssh],
+        }
+        if wanted not in drivers:
+            raise StrategyError(f"can not force {wanted}")
+        for driver in drivers[wanted]:
+            self.target.activate(driver)
+        self.status = wanted
+
+    def _off(self) -> None:
+        self._drop_ssh()
+        self.target.deactivate(self.uboot)
+        self.target.activate(self.power)
+        self.power.off()
+
+    def _uboot(self) -> None:
+        self._off()
+        self._fresh_console()
+        self._power_on = time.monotonic()
+        self.times = {}
+        self.power.cycle()  # again off: the driver's delay between off and on is the hardware's
+        self.target.activate(self.uboot)
+        self._note("uboot")
+
+    def _fresh_console(self) -> None:
+        """Connect, and forget what an earlier boot left: its ready line must not count for the next one."""
+        self.target.deactivate(self.console)
+        self.target.activate(self.console)
+        self.console.settle(0.0)
+        self.console.expect(".*", timeout=0)
+
+    def _linux(self, mode: IommuMode) -> None:
+        self.target.activate(self.tftp)
+        config = self.target.env.config
+        *first, last = uboot.boot_lines(
+            self.facts.boot,
+            self.facts.iommu.modes[mode],
+            kernel=self.tftp.stage(config.get_image_path("kernel")),
+            initrd=self.tftp.stage(config.get_image_path("initrd")),
+        )
+        timeouts = self.facts.boot.timeouts
+        for line in first:
+            self.uboot.run_check(line, timeout=int(timeouts.load))
+        self.uboot.boot_command = last
+        self.uboot.boot()
+        self._await("Starting kernel", timeouts.load, "the start of the kernel")
+        self._note("kernel")
+        self._await(re.escape(self.facts.boot.ready), timeouts.linux, f"'{self.facts.boot.ready}' from Linux")
+        self._note("linux")
+        self.target.activate(self.ssh)
+        self._note("ssh")
+
+    def _note(self, stage: str) -> None:
+        self.times[stage] = time.monotonic() - self._power_on
+
+    def _await(self, wanted: str, timeout: float, what: str) -> None:
+        """Read the console line by line until ``wanted``; raise StrategyError for every other end."""
+        silence = self.facts.boot.timeouts.silence
+        begin = heard = time.monotonic()
+        pending = b""
+        while True:
+            index, before, match, _ = self.console.expect(
+                [wanted, uboot.FAILED, PANIC, "\n", pexpect.TIMEOUT], timeout=TICK
+            )
+            now = time.monotonic()
+            if index == 0:
+                return
+            if index == 1:
+                raise StrategyError(f"U-Boot failed while waiting for {what}")
+            if index == 2:
+                raise StrategyError(match.group().decode(errors="replace"))
+            if index == 3 or before != pending:
+                heard, pending = now, before if index == 4 else b""
+            if index == 4 and not self._powered():
+                raise StrategyError(f"the board lost its power while waiting for {what}")
+            if now - heard > silence:
+                raise StrategyError(f"the console was silent for {silence:g} s while waiting for {what}")
+            if now - begin > timeout:
+                raise StrategyError(f"no sign of {what} within {timeout:g} s")
+
+    def _powered(self) -> bool:
+        """Whether the power is on; a driver that cannot tell is believed."""
+        get = getattr(self.power, "get", None)
+        return get is None or bool(get())
+
+    def _drop_ssh(self) -> None:
+        """End the ssh master first: SSHDriver waits up to a minute for a board that does not answer."""
+        if self.ssh.state is not BindingState.active:
+            return
+        subprocess.run(
+            ["ssh", "-F", "none", "-o", f"ControlPath={self.ssh.control}", "-O", "exit", "board"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=10,
+            check=False,
+        )
+        self.target.deactivate(self.ssh)
+
+    def ssh_destination(self) -> list[str]:
+        """Arguments for ssh(1) that use the connection of the active SSHDriver."""
+        service = self.ssh.networkservice
+        control = self.ssh.control.replace("%", "%%")
+        user = self.ssh.username or service.username
+        return ["-o", f"ControlPath={control}", "-p", str(service.port), "-l", user, service.address]

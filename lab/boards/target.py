@@ -1,0 +1,239 @@
+"""Target files: a labgrid environment plus the facts of one kind of board (docs/targets.md).
+
+labgrid reads its own top-level keys and leaves ours alone; here ours are read into models and
+labgrid's are kept as they stand, for `lab.boards.environment` to check and to write out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Self
+
+import yaml
+from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
+
+from lab.base import dirs, yamlfile
+from lab.base.errors import ConfigError
+from lab.base.words import IommuMode
+from lab.base.yamlfile import Strict
+
+if TYPE_CHECKING:
+    from lab.imaging import Image
+
+LABGRID_KEYS = ("targets", "imports", "options", "features", "images", "paths", "tools")
+"""labgrid's own top-level keys (labgrid/config.py)."""
+
+
+def _mode(value: Any) -> Any:
+    """YAML 1.1 reads a bare ``off`` as False."""
+    return "off" if value is False else value
+
+
+Mode = Annotated[IommuMode, BeforeValidator(_mode)]
+Bits = Annotated[int, Field(ge=1, le=64)]
+
+
+class Decoder(Strict):
+    """One video decoder of the board: what it demands of memory, and how it is found.
+
+    ``device`` is the name under /sys/bus/*/devices ("0000:00:10.0", "ff660000.video-codec").
+    ``address_bits`` are the address lines that the hardware has, ``dma_mask`` the bits of the mask
+    that its driver sets; they differ only on a board whose driver is wrong.
+    """
+
+    name: str
+    driver: str
+    device: str
+    dma_mask: Bits
+    address_bits: Bits
+    contiguous: bool
+    behind_iommu: bool
+    coded: tuple[str, ...] = ()
+    raw: tuple[str, ...] = ()
+
+
+class ModeSetup(Strict):
+    """What puts a boot into one IOMMU mode: kernel arguments, and U-Boot commands on the device tree."""
+
+    kernel: tuple[str, ...] = ()
+    uboot: tuple[str, ...] = ()
+
+
+class Iommu(Strict):
+    """The IOMMU before the decoders. ``driver`` is None where the board has none."""
+
+    driver: str | None = None
+    device: str | None = None
+    modes: dict[Mode, ModeSetup]
+    default: tuple[Mode, ...] = ()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if not self.modes:
+            raise ValueError("at least one mode is needed")
+        if self.driver is None and set(self.modes) != {IommuMode.OFF}:
+            raise ValueError("without a driver the only mode is off")
+        for mode in self.default:
+            if mode not in self.modes:
+                raise ValueError(f"default mode {mode} is not among the modes")
+        return self
+
+
+class Timeouts(Strict):
+    """Seconds to wait in one boot. ``silence``: how long the console may say nothing."""
+
+    load: float = Field(default=60, gt=0)
+    linux: float = Field(default=60, gt=0)
+    silence: float = Field(default=20, gt=0)
+
+
+class Boot(Strict):
+    """How U-Boot starts Linux. Addresses are U-Boot expressions and are put into the commands as they stand.
+
+    ``network`` are the U-Boot commands that bring the network up before the first tftpboot,
+    ``devicetree`` the address of the tree to edit and to hand over, ``ready`` what Linux says on the
+    console when ssh accepts connections, ``python`` the program there that behaves as a Python interpreter.
+    """
+
+    kernel: str = "${kernel_addr_r}"
+    initrd: str = "${ramdisk_addr_r}"
+    devicetree: str = "${fdtcontroladdr}"
+    network: tuple[str, ...] = ("setenv autoload no", "dhcp")
+    console: str
+    cmdline: str = ""
+    ready: str = "LAB-READY"
+    python: str = "/usr/lib/lab/agent-connect"
+    timeouts: Timeouts = Timeouts()
+
+
+class Target(Strict):
+    """A kind of board. ``targets/NAME.yaml``; the file's name is the target's."""
+
+    soc: str
+    board: str
+    image: str = "board-trixie"
+    memory: str = Field(pattern=r"^\d+[MG]$")
+    modules: dict[str, dict[str, str | int | tuple[int, ...]]] = Field(default_factory=dict)
+    """Kernel modules that the agent loads, with their parameters, before the mode is verified."""
+    decoders: tuple[Decoder, ...] = Field(min_length=1)
+    iommu: Iommu
+    boot: Boot
+    virtual: dict[str, Any] | None = None
+    """The machine that `lab.rack` starts; None for a physical board."""
+
+    targets: dict[str, Any]
+    imports: list[str] = Field(default_factory=list)
+    options: dict[str, Any] = Field(default_factory=dict)
+    features: list[str] = Field(default_factory=list)
+    images: dict[str, str] = Field(default_factory=dict)
+    paths: dict[str, str] = Field(default_factory=dict)
+    tools: dict[str, str] = Field(default_factory=dict)
+
+    _path: Path = PrivateAttr()
+    _node: yaml.Node | None = PrivateAttr(default=None)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        names = [decoder.name for decoder in self.decoders]
+        if len(set(names)) < len(names):
+            raise ValueError("two decoders have the same name")
+        if "main" not in self.targets:
+            raise ValueError("targets has no 'main'")
+        if self.virtual is not None and self.virtual.get("memory") != self.memory:
+            raise ValueError(f"memory is {self.memory}, but virtual.memory is {self.virtual.get('memory')}")
+        return self
+
+    @property
+    def name(self) -> str:
+        """The file's name without suffix."""
+        return self._path.stem
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._path
+
+    @property
+    def modes(self) -> list[IommuMode]:
+        """The IOMMU modes that this board can be booted in."""
+        return list(self.iommu.modes)
+
+    @property
+    def default_modes(self) -> list[IommuMode]:
+        """The modes that a run without ``--iommu`` uses."""
+        return list(self.iommu.default or self.iommu.modes)
+
+    def mode(self, name: str) -> IommuMode:
+        """The mode called ``name``. Raises ConfigError that names the modes which the target has."""
+        known = ", ".join(self.modes)
+        if name not in [mode.value for mode in self.modes]:
+            raise ConfigError(f"target {self.name} has no IOMMU mode '{name}'", hint=f"it has {known}")
+        return IommuMode(name)
+
+    def decoder(self, name: str) -> Decoder:
+        """The decoder called ``name``. Raises ConfigError that names the known ones."""
+        for decoder in self.decoders:
+            if decoder.name == name:
+                return decoder
+        known = ", ".join(decoder.name for decoder in self.decoders)
+        raise ConfigError(f"target {self.name} has no decoder '{name}'", hint=f"it has {known}")
+
+    def error(self, location: tuple[int | str, ...], message: str, *, hint: str = "") -> ConfigError:
+        """A ConfigError about the key at ``location``, with file and line."""
+        return ConfigError(message, file=self._path, line=yamlfile.line_of(self._node, location), hint=hint)
+
+    def check(self) -> Self:
+        """Hold labgrid's part against labgrid: classes exist and take the arguments. Imports labgrid (0.6 s).
+
+        Raises ConfigError with file and line.
+        """
+        from lab.boards import environment
+
+        environment.check(self)
+        return self
+
+    def write_environment(
+        self,
+        directory: Path,
+        *,
+        resources: Mapping[str, Mapping[str, Any]] | None = None,
+        image: Image | None = None,
+        keyfile: Path | None = None,
+        boot_files: Path | None = None,
+    ) -> Path:
+        """Write a labgrid environment for one board of this kind: ``directory/NAME.yaml``.
+
+        See `lab.boards.environment.write`.
+        """
+        from lab.boards import environment
+
+        return environment.write(
+            self, directory, resources=resources, image=image, keyfile=keyfile, boot_files=boot_files
+        )
+
+
+def folder() -> Path:
+    """Where the targets of this checkout lie."""
+    return dirs.root() / "targets"
+
+
+def names() -> list[str]:
+    """The names that `load_target` knows."""
+    return sorted(path.stem for path in folder().glob("*.yaml"))
+
+
+def load_target(name: str | Path) -> Target:
+    """Read the target called ``name``, or the target file ``name`` if that is a path or ends in .yaml.
+
+    Raises ConfigError: no such target, or file, line and key of what is wrong in it.
+    """
+    path = Path(name)
+    if isinstance(name, str) and path.suffix != ".yaml" and len(path.parts) == 1:
+        path = folder() / f"{name}.yaml"
+        if not path.is_file():
+            raise ConfigError(f"unknown target '{name}'", hint=f"known: {', '.join(names())}")
+    target = yamlfile.load(path, Target)
+    target._path = path.resolve()
+    target._node = yamlfile.read(path)[1]
+    return target

@@ -1,0 +1,60 @@
+"""The U-Boot commands of one boot: pure text, built from the target's facts."""
+
+from __future__ import annotations
+
+from lab.base.errors import ConfigError
+from lab.boards.target import Boot, ModeSetup
+
+FAILED = "LAB-BOOT-FAILED"
+"""What the console says when a command of the last boot line failed; never part of the line itself."""
+
+LINE_LIMIT = 430
+"""Characters that fit in one line of any U-Boot: CONFIG_SYS_CBSIZE is 512 on small configurations
+(U-Boot, cmd/Kconfig), and labgrid's UBootDriver wraps a command in two marked echoes."""
+
+
+def bootargs(boot: Boot, setup: ModeSetup) -> str:
+    """The kernel command line of a boot in a mode. The mode's words come last: the last one wins."""
+    return " ".join(part for part in (f"console={boot.console}", boot.cmdline, *setup.kernel) if part)
+
+
+def boot_lines(boot: Boot, setup: ModeSetup, *, kernel: str, initrd: str) -> list[str]:
+    """The lines for U-Boot's shell that load and start Linux; the last one says FAILED where it does not.
+
+    ``kernel`` and ``initrd`` are paths on the TFTP server. As many commands as fit go in one line,
+    because each line costs a round trip over the serial console.
+    Raises ConfigError for a command that fits in no line.
+    """
+    commands = [
+        *boot.network,
+        f"tftpboot {boot.kernel} {kernel}",
+        f"tftpboot {boot.initrd} {initrd}",
+    ]
+    if setup.uboot:
+        commands += [f"fdt addr {boot.devicetree}", *setup.uboot]
+    commands += [
+        f"setenv bootargs '{bootargs(boot, setup)}'",
+        # ${filesize} is that of the last file loaded, the initrd
+        f"booti {boot.kernel} {boot.initrd}:${{filesize}} {boot.devicetree}",
+    ]
+    half = len(FAILED) // 2
+    lines = pack(commands, LINE_LIMIT - len(FAILED) - 10)
+    # the word is in two parts so that the echo of the line is not taken for it
+    lines[-1] += f"; echo {FAILED[:half]}''{FAILED[half:]}"
+    return lines
+
+
+def pack(commands: list[str], limit: int) -> list[str]:
+    """Join ``commands`` by && to as few lines of at most ``limit`` characters as their order allows.
+
+    Raises ConfigError for a command that is longer than ``limit``.
+    """
+    lines: list[str] = []
+    for command in commands:
+        if len(command) > limit:
+            raise ConfigError(f"U-Boot command of {len(command)} characters, at most {limit} fit: {command}")
+        if lines and len(lines[-1]) + len(" && ") + len(command) <= limit:
+            lines[-1] += f" && {command}"
+        else:
+            lines.append(command)
+    return lines
