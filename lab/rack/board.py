@@ -1,0 +1,144 @@
+"""One virtual board on the supervisor's side: power, console, and the log of what happened to it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime
+import os
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lab.base.errors import SharelabError
+from lab.rack.command import arguments
+from lab.rack.console import Console
+from lab.rack.layout import LOOPBACK, BoardPlan, BoardPorts
+
+if TYPE_CHECKING:
+    from lab.rack.qemu import Qemu
+
+
+def listener(port: int) -> socket.socket:
+    """A socket bound to ``port`` of the loopback interface, 0 for any free one.
+
+    Raises OSError (EADDRINUSE). While it is bound and not listening it holds the port: no other
+    process is given it, except one that asks for just this port and sets SO_REUSEADDR, as QEMU's
+    user network does (libslirp, src/socket.c: tcpx_listen). So QEMU can have it at every power-on,
+    no relay stands between, and a connection to a board that is off is refused.
+    """
+    bound = socket.socket()
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((LOOPBACK, port))
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
+class Board:
+    """A board of the rack; off until ``on``."""
+
+    def __init__(self, plan: BoardPlan, folder: Path) -> None:
+        """Make the board's ``folder`` and take its ports. Raises OSError where a port is taken."""
+        self._plan = plan
+        self._tftp = folder / "tftp"
+        self._tftp.mkdir(parents=True, exist_ok=True)
+        self._log = os.open(folder / "board.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._console = Console(folder / "console.log", self.event)
+        self._serial = listener(plan.serial_port)
+        self._ssh = listener(plan.ssh_port)
+        self.ports = BoardPorts(serial=self._serial.getsockname()[1], ssh=self._ssh.getsockname()[1])
+        self._qemu: Qemu | None = None
+        self._watch: asyncio.Task[None] | None = None
+        self._switch = asyncio.Lock()
+
+    async def open(self) -> None:
+        """Offer the console."""
+        await self._console.listen(self._serial)
+
+    async def close(self) -> None:
+        """Power off and give everything back."""
+        await self.off()
+        await self._console.close()
+        self._ssh.close()
+        os.close(self._log)
+
+    def event(self, text: str) -> None:
+        """Add a line to the board's log; lost where the disk is full, which must not stop the board."""
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+        with contextlib.suppress(OSError):
+            os.write(self._log, f"{now} {text}\n".encode())
+
+    @property
+    def powered(self) -> bool:
+        """Whether QEMU runs. A board that switched itself off, or whose QEMU was killed, is off."""
+        return self._qemu is not None and self._qemu.alive
+
+    def status(self) -> dict[str, Any]:
+        """Power state, ports, and QEMU's pid and start (seconds since the epoch), for JSON."""
+        qemu = self._qemu if self.powered else None
+        return {
+            "power": self.powered,
+            "pid": qemu.pid if qemu else None,
+            "since": qemu.since if qemu else None,
+            "serial": self.ports.serial,
+            "ssh": self.ports.ssh,
+        }
+
+    async def on(self) -> None:
+        """Switch on; nothing where it is on.
+
+        Raises LabError or ConfigError where QEMU does not start.
+        """
+        # Here, not at the top: the supervisor offers its ports some 40 ms sooner.
+        from lab.rack.qemu import Qemu
+
+        async with self._switch:
+            if self.powered:
+                return
+            await self._settled()
+            ours, theirs = socket.socketpair()
+            self._console.plug(ours)
+            try:
+                with theirs:
+                    self._qemu = Qemu(self._arguments(), theirs, self.event)
+                self._watch = asyncio.create_task(self._watched(self._qemu))
+                await self._qemu.ready()
+            except SharelabError as error:
+                self.event(f"power on failed: {error}")
+                self._console.unplug()
+                raise
+            self.event(f"power on: QEMU is process {self._qemu.pid}")
+
+    async def off(self) -> None:
+        """Cut the power, at once and whatever the board is doing; nothing where it is off.
+
+        Raises LabError where QEMU cannot be killed.
+        """
+        # Before the lock: a start that hangs must not keep anyone waiting.
+        if self._qemu is not None and self._qemu.alive:
+            self.event("power off")
+            await self._qemu.kill()
+        async with self._switch:
+            await self._settled()
+
+    def _arguments(self) -> Callable[[int, int], list[str]]:
+        plan = BoardPlan(**{**vars(self._plan), "ssh_port": self.ports.ssh})
+        return lambda console, qmp: arguments(plan, tftp=self._tftp, console=console, qmp=qmp)
+
+    async def _watched(self, qemu: Qemu) -> None:
+        status = await qemu.ended
+        await qemu.finish()
+        self._console.unplug()
+        how = f"by {signal.Signals(-status).name}" if status < 0 else f"with exit status {status}"
+        self.event(f"QEMU ended {how}")
+
+    async def _settled(self) -> None:
+        """Wait until an ended QEMU is cleaned up."""
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            await watch

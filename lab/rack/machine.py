@@ -1,0 +1,52 @@
+"""What a virtual board is made of: the ``virtual:`` section of a target file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, StringConstraints, ValidationError
+
+from lab.base.errors import ConfigError
+from lab.base.yamlfile import Strict
+
+Word = Annotated[str, StringConstraints(min_length=1, pattern=r"^\S+$")]
+
+
+class Machine(Strict):
+    """A QEMU ``virt`` board. What every board has (U-Boot, disk, network, console) the rack adds.
+
+    ``devices`` take the PCI slots from 1 on in the order given, so that a device's address on the
+    board (``0000:00:01.0``) follows from the file; the rack's own devices have fixed high slots.
+    """
+
+    machine: Word = Field(description="-M, e.g. virt,virtualization=on,gic-version=3,iommu=smmuv3")
+    cpu: Word = Field(description="-cpu, e.g. max,sve=off,pauth=off")
+    smp: int = Field(default=2, ge=1, le=512, description="-smp: number of CPUs")
+    memory: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]*[MG]$")] = Field(description="-m, e.g. 3G")
+    devices: tuple[Word, ...] = Field(
+        default=(), description="-device, one each, e.g. edu,dma_mask=0xfffffff"
+    )
+    extra: tuple[Annotated[str, StringConstraints(min_length=1)], ...] = Field(
+        default=(), description="further arguments of QEMU, as they are"
+    )
+
+
+def machine(data: Mapping[str, Any], *, file: Path | str | None = None) -> Machine:
+    """``data`` as a Machine.
+
+    Raises ConfigError: one line that names ``file`` and the key.
+    """
+    try:
+        return Machine.model_validate(dict(data))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            message = f"unknown key 'virtual.{key}' (known: {', '.join(sorted(Machine.model_fields))})"
+        elif first["type"] == "missing":
+            message = f"key 'virtual.{key}' is missing"
+        else:
+            message = f"virtual.{key}: {first['msg']}"
+        raise ConfigError(message, file=file) from None

@@ -1,0 +1,164 @@
+"""The process that owns the QEMUs of a rack: ``python -m lab.rack.supervisor DIRECTORY``.
+
+It reads ``plan.json`` in the directory, takes its ports, writes ``state.json``, prints a line and
+serves until it is told to end: by SIGTERM, by its URL, or, where the plan names a parent, by that
+process's death. All boards are off at its start. Its QEMUs die with it, even by SIGKILL.
+
+Requests (the path's first part is the rack's token):
+
+======================  ===========================================================================
+GET /TOKEN/BOARD        ``0`` or ``1``: power, as labgrid's NetworkPowerPort model ``rest`` reads it
+PUT /TOKEN/BOARD        body ``0`` or ``1``: switch; answers when it is done, 500 with QEMU's message
+GET /TOKEN              JSON: power, ports and process of every board
+DELETE /TOKEN           all boards off, the rack ends
+======================  ===========================================================================
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import hmac
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from http import HTTPStatus
+from pathlib import Path
+
+from lab.base.errors import ConfigError, LabError, SharelabError
+from lab.rack.board import Board, listener
+from lab.rack.layout import Plan, State, board_directory, read_plan, write_state
+from lab.rack.web import Answer, serve
+
+
+class Supervisor:
+    """The boards of one rack and their URLs."""
+
+    def __init__(self, directory: Path, plan: Plan) -> None:
+        """Take all ports.
+
+        Raises ConfigError where one that the plan asks for is taken.
+        """
+        self._token = plan.token
+        self.over = asyncio.Event()
+        self._listener = _take(plan.http_port)
+        self._boards: dict[str, Board] = {}
+        for board in plan.boards:
+            try:
+                self._boards[board.name] = Board(board, board_directory(directory, board.name))
+            except OSError as error:
+                port = f"{board.serial_port} or {board.ssh_port}"
+                raise ConfigError(f"port {port} of board {board.name} is in use ({error.strerror})") from None
+        self.state = State(
+            pid=os.getpid(),
+            started=time.time(),
+            token=plan.token,
+            http_port=self._listener.getsockname()[1],
+            boards={name: board.ports for name, board in self._boards.items()},
+        )
+
+    async def open(self) -> None:
+        """Serve from now on."""
+        for board in self._boards.values():
+            await board.open()
+        await serve(self._listener, self._answer)
+
+    async def close(self) -> None:
+        """All boards off."""
+        await asyncio.gather(*(board.close() for board in self._boards.values()), return_exceptions=True)
+
+    async def _answer(self, method: str, path: str, body: bytes) -> Answer:
+        token, _, name = path.removeprefix("/").partition("/")
+        if not hmac.compare_digest(token.encode(), self._token.encode()):
+            return Answer(HTTPStatus.NOT_FOUND)
+        if not name:
+            return self._rack(method)
+        board = self._boards.get(name)
+        if board is None:
+            return Answer(HTTPStatus.NOT_FOUND, f"no board {name!r} in this rack\n")
+        if method == "GET":
+            return Answer(HTTPStatus.OK, str(int(board.powered)))
+        if method == "PUT" and body.strip() in (b"0", b"1"):
+            return await self._switch(board, body.strip() == b"1")
+        return Answer(HTTPStatus.BAD_REQUEST, "GET, or PUT with body 0 or 1\n")
+
+    def _rack(self, method: str) -> Answer:
+        if method == "GET":
+            status = {name: board.status() for name, board in self._boards.items()}
+            return Answer(HTTPStatus.OK, json.dumps(status), kind="application/json")
+        if method == "DELETE":
+            self.over.set()
+            return Answer(HTTPStatus.ACCEPTED)
+        return Answer(HTTPStatus.METHOD_NOT_ALLOWED)
+
+    async def _switch(self, board: Board, on: bool) -> Answer:
+        try:
+            await (board.on() if on else board.off())
+        except SharelabError as error:
+            # labgrid raises requests' HTTPError, which shows the reason and drops the body.
+            reason = " | ".join(str(error).splitlines())[:300]
+            return Answer(HTTPStatus.INTERNAL_SERVER_ERROR, f"{error}\n", reason)
+        return Answer(HTTPStatus.OK, str(int(on)))
+
+
+def _take(port: int) -> socket.socket:
+    try:
+        return listener(port)
+    except OSError as error:
+        raise ConfigError(f"port {port} is in use ({error.strerror})") from None
+
+
+def _end_with(parent: int, over: asyncio.Event) -> None:
+    """Set ``over`` when process ``parent`` ends. It must be the one that started this process."""
+    try:
+        watch = os.pidfd_open(parent)
+    except ProcessLookupError:
+        over.set()
+        return
+    # A process that died before pidfd_open may have given its number to another one.
+    if os.getppid() != parent:
+        over.set()
+        return
+    asyncio.get_running_loop().add_reader(watch, over.set)
+
+
+async def supervise(directory: Path) -> None:
+    """Run the rack in ``directory`` until it is told to end."""
+    plan = read_plan(directory)
+    supervisor = Supervisor(directory, plan)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, supervisor.over.set)
+    if plan.parent:
+        _end_with(plan.parent, supervisor.over)
+    await supervisor.open()
+    write_state(directory, supervisor.state)
+    print("ready", flush=True)
+    try:
+        await supervisor.over.wait()
+    finally:
+        await supervisor.close()
+        (directory / "state.json").unlink(missing_ok=True)
+
+
+def main() -> int:
+    """Entry point. The first line on stdout is ``ready``, or says why not; exit codes as errors.ExitCode."""
+    directory = Path(sys.argv[1])
+    lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LabError(f"a rack runs in {directory} already") from None
+        asyncio.run(supervise(directory))
+    except SharelabError as error:
+        print(error, flush=True)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import stat
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from lab.base.errors import LabError
+from lab.rack.keys import boot_files, keys, known_hosts
+from tests.rack.test_cpio import read
+
+
+def test_keys_are_made_once_by_whoever_is_first(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(keys, [tmp_path / "keys"] * 8))
+    assert {path.name for path in tmp_path.iterdir()} == {"keys"}
+    before = found[0].client.read_bytes()
+    assert keys(tmp_path / "keys").client.read_bytes() == before
+    assert stat.S_IMODE(found[0].client.stat().st_mode) == 0o600
+    assert found[0].client.read_bytes() != found[0].host.read_bytes()
+
+
+def test_a_folder_without_keys_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys" / "mine").touch()
+    with pytest.raises(LabError, match="holds no keys"):
+        keys(tmp_path / "keys")
+    assert [path.name for path in tmp_path.iterdir()] == ["keys"]
+
+
+def test_ssh_finds_the_pinned_key_of_each_port_and_of_no_other(tmp_path: Path) -> None:
+    found = keys(tmp_path / "keys")
+    hosts = tmp_path / "known_hosts"
+    hosts.write_text(known_hosts(found, [2201, 2202]))
+
+    def lookup(port: int) -> str:
+        command = ["ssh-keygen", "-F", f"[127.0.0.1]:{port}", "-f", str(hosts)]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+    public = " ".join(found.host_public.read_text().split()[:2])
+    assert public in lookup(2201)
+    assert public in lookup(2202)
+    assert lookup(2203) == ""
+
+
+def test_the_board_gets_the_private_half_that_ssh_will_see(tmp_path: Path) -> None:
+    found = keys(tmp_path / "keys")
+    entries = {entry.path: entry for entry in read(boot_files(found))}
+    assert list(entries) == [
+        "lab",
+        "lab/authorized_keys",
+        "lab/ssh_host_ed25519_key",
+        "lab/ssh_host_ed25519_key.pub",
+    ]
+    private = tmp_path / "private"
+    private.write_bytes(entries["lab/ssh_host_ed25519_key"].data)
+    private.chmod(0o600)
+    command = ["ssh-keygen", "-y", "-f", str(private)]
+    derived = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert derived.split()[:2] == found.host_public.read_text().split()[:2]
+    assert entries["lab/authorized_keys"].data == found.client_public.read_bytes()
+    assert stat.S_IMODE(entries["lab/ssh_host_ed25519_key"].mode) == 0o600
