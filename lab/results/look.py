@@ -52,7 +52,7 @@ MODES: tuple[IommuMode, ...] = tuple(IommuMode)
 
 
 def look_of(status: Status, verdict: Verdict | None) -> Look:
-    """What to show for a cell: its verdict where the lab and the test held and it has one, else its status."""
+    """What to show for a cell: its verdict where lab and test held and it has one, else its status."""
     if verdict is None or status in (Status.MISS, Status.ERROR, Status.SKIP):
         return STATUSES[status]
     return VERDICTS[verdict]

@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -201,7 +200,7 @@ def as_dict(record: Run | Result | Cell) -> dict[str, Any]:
 
 
 def from_dict(kind: type[T], data: Mapping[str, Any]) -> T:
-    """A ``Run``, ``Result`` or ``Cell`` from what ``as_dict`` gave; unknown keys are left out. Raises LineError."""
+    """A record from what ``as_dict`` gave; unknown keys are dropped. Raises LineError."""
     return _load(kind, dict(data))
 
 
@@ -215,20 +214,19 @@ def _line(kind: str, record: Run | Result) -> str:
     return json.dumps(data, separators=(",", ":"), allow_nan=False)
 
 
-@cache
-def _adapter(kind: type[T]) -> TypeAdapter[T]:
-    return TypeAdapter(kind)
+_ADAPTERS: dict[Any, TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in (Cell, Run, Result)}
 
 
 def _load(kind: type[T], data: dict[str, Any]) -> T:
     try:
-        return _adapter(kind).validate_python(data)
+        record: T = _ADAPTERS[kind].validate_python(data)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise LineError(f"{where}: {first['msg']}" if where else first["msg"]) from None
     except (ValueError, OverflowError, RecursionError) as error:
         raise LineError(str(error)) from None
+    return record
 
 
 def _json_value(value: Any) -> Any:

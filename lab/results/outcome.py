@@ -27,7 +27,7 @@ class Outcome:
 
     @classmethod
     def of(cls, results: Iterable[Result], run: Run | None = None, planned: Iterable[Cell] = ()) -> Outcome:
-        """Join ``results`` (all attempts, any order, repeats allowed) with what ``run`` or ``planned`` promised."""
+        """Join ``results`` (all attempts, repeats allowed) with what ``run`` or ``planned`` promised."""
         tries: dict[CellKey, dict[int, Result]] = {}
         plan = {cell.key: cell for cell in (*(run.planned if run else ()), *planned)}
         for key in plan:
@@ -42,12 +42,8 @@ class Outcome:
     def unexpected(self) -> tuple[Result, ...]:
         """The cells that someone has to look at: first wrong verdicts, then broken tests, then the lab."""
         order = (Status.FAIL, Status.ERROR, Status.MISS)
-        return tuple(
-            sorted(
-                (cell for cell in self.cells if not cell.as_expected),
-                key=lambda cell: order.index(cell.status),
-            )
-        )
+        found = (cell for cell in self.cells if not cell.as_expected)
+        return tuple(sorted(found, key=lambda cell: order.index(cell.status)))
 
     @property
     def counts(self) -> dict[Status, int]:

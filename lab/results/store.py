@@ -6,6 +6,7 @@ ingested as often as one likes, also one that was cut off, and again when it is 
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -37,7 +38,7 @@ Row = TypeVar("Row")
 
 @dataclass(frozen=True, slots=True)
 class Ingested:
-    """What came of one ingest: results that are new, results that the store had, lines that were unreadable."""
+    """What came of one ingest: results that are new, results that the store had, unreadable lines."""
 
     new: int
     known: int
@@ -100,9 +101,8 @@ class Store:
             if len(found) != 1:
                 problem = f"{len(found)} runs begin so: {', '.join(found[:5])}" if found else "no such run"
                 raise ConfigError(f"run '{name}': {problem}", hint="lab results list shows the runs")
-            return _run_of(
-                connection.execute(select(RunRow.__table__).where(RunRow.name == found[0])).one()._mapping
-            )
+            query = select(RunRow.__table__).where(RunRow.name == found[0])
+            return _run_of(connection.execute(query).one()._mapping)
 
     def results(self, run: str, *, heavy: bool = True) -> list[Result]:
         """All attempts of the run named ``run``, in the order in which they came in.
@@ -156,9 +156,7 @@ def _engine(path: Path) -> Engine:
 
 
 def _wait_for(switch: Callable[[], object]) -> None:
-    """Do ``switch``; the change to WAL answers "locked" at once, whatever the busy time-out (sqlite.org/wal.html)."""
-    import sqlite3
-
+    """Do ``switch``: the change to WAL answers "locked" at once, whatever the busy time-out."""
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
         try:

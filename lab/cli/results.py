@@ -1,0 +1,65 @@
+"""``lab results``: the runs in the store, and the matrix of each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Look at the runs that were kept.", no_args_is_help=True)
+
+StoreOption = Annotated[
+    Path | None, typer.Option("--store", help="The result store.", show_default="results/store.sqlite")
+]
+
+
+@app.command("list")
+def list_runs(
+    store: StoreOption = None,
+    limit: Annotated[int, typer.Option("-n", "--limit", min=1, help="How many, newest first.")] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON on standard output.")] = False,
+) -> None:
+    """List the runs: when, which targets and modes, how they came out."""
+    import json
+
+    from lab.base.ui import out
+    from lab.results.listing import RunLine, table
+    from lab.results.store import Store
+
+    with Store(_store(store), create=False) as kept:
+        lines = [RunLine.of(run, kept.outcome(run, heavy=False)) for run in kept.runs(limit)]
+    if as_json:
+        typer.echo(json.dumps([line.as_dict() for line in lines], indent=1))
+    else:
+        out.print(table(lines, plain=out.options.ascii_only))
+
+
+@app.command("show")
+def show(
+    run: Annotated[str, typer.Argument(help="A run's name, the beginning of one, or 'last'.")] = "last",
+    store: StoreOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Every cell as JSON on standard output.")] = False,
+) -> None:
+    """Show the matrix of a run again."""
+    from lab.base.ui import out
+    from lab.results.folder import RunFolder
+    from lab.results.folder import as_json as document
+    from lab.results.store import Store
+    from lab.results.terminal import MatrixView
+
+    path = _store(store)
+    with Store(path, create=False) as kept:
+        found = kept.find(run)
+        outcome = kept.outcome(found, heavy=as_json)
+    if as_json:
+        typer.echo(document(outcome), nl=False)
+        return
+    report = RunFolder(path.parent / found.id).report
+    out.print(MatrixView(outcome, report if report.exists() else None))
+
+
+def _store(path: Path | None) -> Path:
+    from lab.results.folder import STORE, default_base
+
+    return path or default_base() / STORE
