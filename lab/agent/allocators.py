@@ -1,0 +1,294 @@
+"""Who provides the memory: one small class for each allocator of dma-bufs, in the table `ALLOCATORS`.
+
+The decoder's own buffers (``decoder-mmap``) belong to a queue and are made in `share`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import mmap
+import os
+
+from . import drm, files, ioctl, pagemap
+from .dmabuf import DmaBuf
+from .modules import load
+from .scatter import OneCpu, Poison
+
+PAGE = 4096
+HUGE = 2 << 20
+MFD_CLOEXEC, MFD_ALLOW_SEALING, MFD_HUGETLB, MFD_HUGE_2MB = 1, 2, 4, 21 << 26
+F_ADD_SEALS, F_SEAL_SHRINK = 1033, 2
+HUGE_PAGES = "/proc/sys/vm/nr_hugepages"
+ATTEMPTS = 8  # at a scattered memfd; each failed one keeps its pages until the end, so the next gets others
+
+
+class UnavailableError(Exception):
+    """This board has no such allocator (no module, no device, no heap): the cell is unsupported."""
+
+
+class udmabuf_create(ctypes.Structure):  # noqa: D101
+    _fields_ = (
+        ("memfd", ctypes.c_uint32),
+        ("flags", ctypes.c_uint32),
+        ("offset", ctypes.c_uint64),
+        ("size", ctypes.c_uint64),
+    )
+
+
+class dma_heap_allocation_data(ctypes.Structure):  # noqa: D101
+    _fields_ = (
+        ("len", ctypes.c_uint64),
+        ("fd", ctypes.c_uint32),
+        ("fd_flags", ctypes.c_uint32),
+        ("heap_flags", ctypes.c_uint64),
+    )
+
+
+UDMABUF_CREATE = ioctl.write("UDMABUF_CREATE", "u", 0x42, udmabuf_create)
+UDMABUF_FLAGS_CLOEXEC = 1
+DMA_HEAP_IOCTL_ALLOC = ioctl.both("DMA_HEAP_IOCTL_ALLOC", "H", 0, dma_heap_allocation_data)
+
+
+def whole(size: int, unit: int) -> int:
+    """Round ``size`` up to a multiple of ``unit``."""
+    return -(-size // unit) * unit
+
+
+class MemFd:
+    """A sealed memfd that is mapped, so that its pages' addresses can be read."""
+
+    def __init__(self, size: int, flags: int = 0) -> None:
+        self.fd = os.memfd_create("sharelab", flags | MFD_CLOEXEC | MFD_ALLOW_SEALING)
+        self.size = size
+        self.map: mmap.mmap | None = None
+        try:
+            os.ftruncate(self.fd, size)
+            fcntl.fcntl(self.fd, F_ADD_SEALS, F_SEAL_SHRINK)  # udmabuf demands it
+            self.map = mmap.mmap(self.fd, size)
+        except BaseException:
+            self.close()
+            raise
+
+    def touch(self, offset: int) -> None:
+        """Fault one page in."""
+        assert self.map is not None
+        self.map[offset] = 0
+
+    def pages(self, size: int) -> list[int] | None:
+        """Return the physical addresses of the first ``size`` bytes, where they are now."""
+        assert self.map is not None
+        for offset in range(0, size, PAGE):
+            _ = self.map[offset]  # a page that moved while it was pinned has to be faulted in again
+        view = ctypes.c_char.from_buffer(self.map)
+        try:
+            return pagemap.physical(ctypes.addressof(view), size)
+        finally:
+            del view
+
+    def udmabuf(self, size: int) -> int:
+        """Return a new udmabuf file descriptor over the first ``size`` bytes."""
+        try:
+            device = os.open("/dev/udmabuf", os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise UnavailableError("no /dev/udmabuf: the kernel was built without CONFIG_UDMABUF") from None
+        try:
+            request = udmabuf_create(memfd=self.fd, flags=UDMABUF_FLAGS_CLOEXEC, size=size)
+            return UDMABUF_CREATE(device, request)  # the descriptor is what the ioctl returns
+        finally:
+            os.close(device)
+
+    def close(self) -> None:
+        """Unmap and close."""
+        if self.map is not None:
+            self.map.close()
+            self.map = None
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+class Allocator:
+    """Makes dma-bufs. ``scattered``: of single pages, which it does what it can to keep apart."""
+
+    name: str
+    scattered = False
+
+    def allocate(self, size: int) -> DmaBuf:
+        """Return a buffer of ``size`` bytes at least; `UnavailableError` if the board cannot have any."""
+        raise NotImplementedError
+
+
+class Udmabuf4K(Allocator):
+    """udmabuf over single pages, no two of which adjoin."""
+
+    name = "udmabuf-4k"
+    scattered = True
+
+    def allocate(self, size: int) -> DmaBuf:
+        """Fault two memfds alternately; check by pagemap after udmabuf has pinned (maybe moved) the pages."""
+        size = whole(size, PAGE)
+        spare: list[MemFd | DmaBuf] = []
+        try:
+            for _ in range(ATTEMPTS):
+                buffer = self._attempt(size, spare)
+                if buffer.pages is None or buffer.runs == size // PAGE:
+                    return buffer
+                spare.append(buffer)
+            raise OSError(
+                errno.EAGAIN, f"no scattered pages in {ATTEMPTS} attempts (is shmem_enabled=force?)"
+            )
+        finally:
+            for thing in spare:
+                thing.close()
+
+    def _attempt(self, size: int, spare: list[MemFd | DmaBuf]) -> DmaBuf:
+        memory = MemFd(size)
+        other = MemFd(size)
+        spare.append(other)
+        try:
+            with OneCpu():
+                for offset in range(0, size, PAGE):
+                    memory.touch(offset)
+                    other.touch(offset)
+            buffer = DmaBuf(memory.udmabuf(size), extra=[memory])
+        except BaseException:
+            memory.close()
+            raise
+        buffer.pages = memory.pages(size)
+        buffer.runs = pagemap.runs(buffer.pages) if buffer.pages else None
+        return buffer
+
+
+class Udmabuf2M(Allocator):
+    """udmabuf over 2 MiB huge pages, reserved as needed."""
+
+    name = "udmabuf-2m"
+
+    def allocate(self, size: int) -> DmaBuf:
+        """Make one of whole 4 KiB pages that lies in as few huge pages as it fits."""
+        size = whole(size, PAGE)
+        huge = whole(size, HUGE)
+        reserve(huge // HUGE)
+        memory = MemFd(huge, MFD_HUGETLB | MFD_HUGE_2MB)
+        try:
+            for offset in range(0, huge, HUGE):
+                memory.touch(offset)
+            buffer = DmaBuf(memory.udmabuf(size), extra=[memory])
+        except BaseException:
+            memory.close()
+            raise
+        buffer.pages = memory.pages(size)
+        buffer.runs = pagemap.runs(buffer.pages) if buffer.pages else None
+        return buffer
+
+
+def reserve(count: int) -> None:
+    """See that ``count`` huge pages of 2 MiB are free; ``OSError`` ENOMEM if memory is too fragmented."""
+    memory = files.meminfo(files.read("/proc/meminfo"))
+    if memory.get("Hugepagesize") != HUGE:
+        raise UnavailableError("huge pages of this kernel are not 2 MiB")
+    lacking = count - (memory["HugePages_Free"] - memory["HugePages_Rsvd"])
+    if lacking > 0:
+        files.write(HUGE_PAGES, str(memory["HugePages_Total"] + lacking))
+        memory = files.meminfo(files.read("/proc/meminfo"))
+        if memory["HugePages_Free"] - memory["HugePages_Rsvd"] < count:
+            raise OSError(errno.ENOMEM, f"could not reserve {count} huge pages of 2 MiB")
+
+
+class DumbBuffer(Allocator):
+    """A DRM dumb buffer exported by PRIME; single shmem pages for the drivers in the table."""
+
+    scattered = True
+
+    def __init__(self, name: str, module: str) -> None:
+        self.name = name
+        self.module = module
+
+    def allocate(self, size: int) -> DmaBuf:
+        """Make the buffer and map it, which takes its pages, with a poisoned free list."""
+        path = drm.card(self.module)
+        if path is None:
+            _load(self.module)
+            path = drm.card(self.module)
+        if path is None:
+            raise UnavailableError(f"no DRM device of {self.module} on this board")
+        size = whole(size, PAGE)
+        with OneCpu():
+            poison = Poison(2 * size // PAGE)
+            dumb = None
+            try:
+                dumb = drm.Dumb(path, size)
+                buffer = DmaBuf(dumb.export(), extra=[dumb])
+                _ = buffer.mapping  # vgem takes its pages only now
+            except BaseException:
+                if dumb is not None:
+                    dumb.close()
+                raise
+            finally:
+                poison.close()
+        return buffer
+
+
+class Heap(Allocator):
+    """A dma-heap; the first of ``heaps`` that the board has."""
+
+    def __init__(self, name: str, heaps: tuple[str, ...], scattered: bool) -> None:
+        self.name = name
+        self.heaps = heaps
+        self.scattered = scattered
+
+    def allocate(self, size: int) -> DmaBuf:
+        """Allocate by DMA_HEAP_IOCTL_ALLOC."""
+        path = self._path()
+        if path is None:
+            _load("dma_heap")
+            path = self._path()
+        if path is None:
+            raise UnavailableError(f"no /dev/dma_heap/{' or '.join(self.heaps)} on this board")
+        size = whole(size, PAGE)
+        heap = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            with OneCpu():
+                poison = Poison(2 * size // PAGE)
+                try:
+                    request = dma_heap_allocation_data(len=size, fd_flags=os.O_RDWR | os.O_CLOEXEC)
+                    DMA_HEAP_IOCTL_ALLOC(heap, request)
+                finally:
+                    poison.close()
+        finally:
+            os.close(heap)
+        return DmaBuf(int(request.fd))
+
+    def _path(self) -> str | None:
+        paths = (f"/dev/dma_heap/{heap}" for heap in self.heaps)
+        return next((path for path in paths if os.path.exists(path)), None)
+
+
+def _load(module: str) -> None:
+    try:
+        load(module)
+    except OSError as error:
+        raise UnavailableError(str(error.strerror)) from None
+
+
+ALLOCATORS: dict[str, Allocator] = {
+    allocator.name: allocator
+    for allocator in (
+        Udmabuf4K(),
+        Udmabuf2M(),
+        DumbBuffer("virtio-gpu-dumb", "virtio_gpu"),
+        DumbBuffer("vgem", "vgem"),
+        Heap("heap-system", ("system",), scattered=True),
+        Heap("heap-cma", ("cma", "linux,cma", "reserved", "default_cma_region"), scattered=False),
+    )
+}
+
+
+def find(name: str) -> Allocator:
+    """Return an allocator by name; ``LookupError`` names those there are."""
+    try:
+        return ALLOCATORS[name]
+    except KeyError:
+        raise LookupError(f"no allocator {name!r}; there are decoder-mmap, {', '.join(ALLOCATORS)}") from None

@@ -1,0 +1,152 @@
+"""The stateful decoder's flow (kernel: userspace-api/media/v4l/dev-decoder.rst), each wait with a deadline.
+
+Open, `start` with the first frame (which tells the decoder the resolution), set up CAPTURE buffers, `decode`.
+"""
+
+from __future__ import annotations
+
+import errno
+import select
+import time
+
+from . import videodev2 as v
+from .v4l2 import Device, Done
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import mmap
+    from collections.abc import Callable
+    from typing import Any
+
+OUTPUT_BUFFERS = 2
+_PAUSE = 0.005  # seconds between looks at a device that can only report POLLERR
+
+
+class Decoder:
+    """One decoding session. ``timeout``: seconds without any progress until ``OSError`` ETIMEDOUT."""
+
+    def __init__(self, node: str, timeout: float = 10.0) -> None:
+        self.device = Device(node)
+        self.timeout = timeout
+        self._maps: list[mmap.mmap] = []
+        self._free: list[int] = []
+        self._waiting: list[bytes] = []
+        self._poll = select.poll()
+
+    def start(self, frames: list[bytes], capture: str, coded: str | None = None) -> dict[str, Any]:
+        """Feed the first of ``frames`` and return the CAPTURE format in ``capture`` (fourcc) that results.
+
+        ``coded``: the OUTPUT format, by default the first compressed one. Adds ``visible`` to the format. A
+        first frame that is no stream ends as ``OSError`` EBADMSG if the decoder says so, ETIMEDOUT if it
+        keeps silent.
+        """
+        device = self.device
+        if coded is None:
+            coded = next((fourcc for fourcc, compressed in device.output.formats() if compressed), None)
+            if coded is None:
+                raise OSError(errno.ENODEV, f"{device.card} takes no compressed format")
+        device.subscribe(v.EVENT_SOURCE_CHANGE)
+        device.subscribe(v.EVENT_EOS)
+        device.output.set_format(coded, sizeimage=max(map(len, frames)))
+        count = device.output.request(OUTPUT_BUFFERS, v.MEMORY_MMAP)
+        self._maps = [device.output.map(index) for index in range(count)]
+        self._free = list(range(count))
+        self._waiting = list(frames)
+        self._feed()
+        device.output.on()
+        self._await_source_change()
+        device.capture.set_format(capture, **self._size(device.capture.format()))
+        return device.capture.format() | {"visible": device.visible()}
+
+    @staticmethod
+    def _size(current: dict[str, Any]) -> dict[str, int]:
+        return {"width": current["width"], "height": current["height"]}
+
+    def min_buffers(self) -> int:
+        """Return how many CAPTURE buffers the decoder wants at least (1 if it does not say)."""
+        return self.device.control(v.CID_MIN_BUFFERS_FOR_CAPTURE) or 1
+
+    def decode(self, deliver: Callable[[Done], None]) -> None:
+        """Feed the frames that `start` has not fed, hand each decoded one to ``deliver``, then drain.
+
+        CAPTURE buffers have to be queued and its streaming started. ``deliver`` gets the dequeued buffer and
+        queues it again itself, unless it was the last. ``OSError`` ETIMEDOUT without progress, EMEDIUMTYPE
+        where the resolution changes on the way.
+        """
+        device = self.device
+        draining = False
+        deadline = time.monotonic() + self.timeout
+        while True:
+            while self._waiting and self._free:
+                self._feed()
+            if not self._waiting and not draining:
+                device.command(v.DEC_CMD_STOP)
+                draining = True
+            what = "draining" if draining else f"{len(self._waiting)} frames not yet taken"
+            self._wait(select.POLLIN | select.POLLOUT | select.POLLPRI, deadline, what)
+            progress = False
+            while (kind := device.event()) is not None:
+                if kind == v.EVENT_SOURCE_CHANGE:
+                    raise OSError(errno.EMEDIUMTYPE, "the resolution changed within the stream")
+            while (fed := device.output.dequeue()) is not None:
+                self._free.append(fed.index)
+                progress = True
+            try:
+                while (done := device.capture.dequeue()) is not None:
+                    progress = True
+                    if done.bytesused or done.error or not done.last:  # the last may be there to say so only
+                        deliver(done)
+                    if done.last:
+                        return
+            except OSError as error:
+                if error.errno == errno.EPIPE:
+                    return
+                raise
+            if progress:
+                deadline = time.monotonic() + self.timeout
+
+    def _feed(self) -> None:
+        frame = self._waiting.pop(0)
+        index = self._free.pop(0)
+        memory = self._maps[index]
+        if len(frame) > len(memory):
+            raise OSError(errno.EMSGSIZE, f"a frame of {len(frame)} bytes: OUTPUT buffers have {len(memory)}")
+        memory[: len(frame)] = frame
+        self.device.output.queue(index, bytesused=len(frame))
+
+    def _await_source_change(self) -> None:
+        deadline = time.monotonic() + self.timeout
+        while True:
+            fed = self.device.output.dequeue()
+            while (kind := self.device.event()) is not None:
+                if kind == v.EVENT_SOURCE_CHANGE:
+                    if fed is not None:
+                        self._free.append(fed.index)
+                    return
+            if fed is not None:
+                # Given back without a word on the resolution: not the start of a stream, or headers only.
+                self._free.append(fed.index)
+                if fed.error or not self._waiting:
+                    raise OSError(errno.EBADMSG, "the decoder found no stream in what it was fed")
+                self._feed()
+            self._wait(select.POLLPRI | select.POLLOUT, deadline, "no SOURCE_CHANGE after the first frame")
+
+    def _wait(self, events: int, deadline: float, what: str) -> None:
+        """Wait until one of the poll events or an error is there."""
+        left = deadline - time.monotonic()
+        self._poll.register(self.device.fd, events)
+        ready = self._poll.poll(max(0, int(left * 1000))) if left > 0 else []
+        if not ready:
+            message = f"the decoder made no progress within {self.timeout:g} s ({what})"
+            raise OSError(errno.ETIMEDOUT, message)
+        if not ready[0][1] & events:
+            time.sleep(
+                _PAUSE
+            )  # POLLERR alone: nothing is queued on one side, poll would return at once again
+
+    def close(self) -> None:
+        """Stop and close everything."""
+        for memory in self._maps:
+            memory.close()
+        self._maps = []
+        self.device.close()

@@ -1,0 +1,271 @@
+"""The whole experiment of one cell on the board: decode a stream into a buffer and record the evidence.
+
+What is returned is raw: nothing here decides whether memory was shared.
+"""
+
+from __future__ import annotations
+
+import errno
+import time
+
+from . import videodev2 as v
+from .allocators import UnavailableError, find
+from .buffers import get
+from .decoder import Decoder
+from .dmabuf import DmaBuf, attachments
+from .iommu import iommu
+from .trace import runs
+from .v4l2 import device_of, node_of
+from .watch import Watch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .v4l2 import Done
+
+OWN = "decoder-mmap"
+# At a buffer that is contiguous by luck. Lucky ones are kept meanwhile, so that the next gets other pages.
+ATTEMPTS = 6
+
+
+def share(
+    stream: bytes,
+    sizes: list[int],
+    allocator: str,
+    capture: str = "NV12",
+    node: str | None = None,
+    device: str | None = None,
+    coded: str | None = None,
+    copy_control: bool = False,
+    handles: list[int] | None = None,
+    buffers: int = 1,
+    canary: int = 0xA5,
+    timeout: float = 10.0,
+) -> dict[str, Any]:
+    """Decode ``stream`` into buffers of ``allocator`` and return the raw evidence.
+
+    ``sizes``: bytes of each frame within ``stream``. ``node`` or ``device``: the decoder; a device without a
+    node is evidence of stage ``probe``. ``coded``: format of the stream, by default the decoder's first
+    compressed one. ``copy_control``: decode into the decoder's own buffer and copy by CPU. ``handles``:
+    buffers to use instead of new ones. ``buffers``: CAPTURE buffers, at least what the decoder wants.
+    ``canary``: byte that fills a buffer before each decoding. ``timeout``: seconds without progress.
+
+    A refusal by the kernel is evidence, not an exception: ``stage``, ``errno`` and ``message`` say where it
+    ended. Beside the keys of `watch.Watch.evidence` the evidence has ``allocator``, ``importer``, ``iommu``
+    (`iommu.iommu`), ``format`` (`Decoder.start`), ``buffer`` and ``buffers`` (`DmaBuf.describe`), ``pages``,
+    ``attachments``, ``frames`` ({index, buffer, error_flag, bytesused, data}), ``copies`` (``None``: no such
+    source on this path), ``canary``, ``times`` (seconds; ``decode`` includes reading and refilling by CPU).
+    A source that this kernel does not have is ``None`` and named in ``missing``.
+    """
+    if sum(sizes) != len(stream) or not sizes or min(sizes) <= 0:
+        raise ValueError(
+            f"the sizes of {len(sizes)} frames give {sum(sizes)} bytes, the stream has {len(stream)}"
+        )
+    if (node is None) == (device is None):
+        raise ValueError("share wants either node or device")
+    given = [get(handle) for handle in handles] if handles is not None else None
+    if copy_control and allocator == OWN and given is None:
+        raise ValueError("copy_control copies out of the decoder's own buffer: choose another allocator")
+    frames = []
+    for size in sizes:
+        frames.append(stream[:size])
+        stream = stream[size:]
+    importer = device if device is not None else device_of(str(node))
+    experiment = Experiment(importer, allocator, copy_control, given, buffers, canary)
+    try:
+        return experiment.run(node, frames, capture, coded, timeout)
+    finally:
+        experiment.close()
+
+
+class Experiment:
+    """State of one share: what is open, how far it got, what was seen."""
+
+    def __init__(
+        self,
+        importer: str,
+        allocator: str,
+        copy_control: bool,
+        given: list[DmaBuf] | None,
+        buffers: int,
+        canary: int,
+    ) -> None:
+        self.importer = importer
+        self.name = allocator
+        self.allocator = find(allocator) if allocator != OWN else None
+        self.own_buffers = copy_control or (self.allocator is None and given is None)
+        self.copy = copy_control
+        self.given = given
+        self.count = buffers
+        self.canary = canary
+        self.stage = "probe"
+        self.watch = Watch(importer)
+        self.decoder: Decoder | None = None
+        self.made: list[DmaBuf] = []  # everything that has to be closed in the end
+        self.own: list[DmaBuf] = []  # what the decoder writes, where that is its own memory
+        self.targets: list[DmaBuf] = []  # what the consumer reads
+        self.attachments: list[str] | None = None
+        self.format: dict[str, Any] | None = None
+        self.frames: list[dict[str, Any]] = []
+        self.times: dict[str, float] = {}
+
+    def run(
+        self, node: str | None, frames: list[bytes], capture: str, coded: str | None, timeout: float
+    ) -> dict[str, Any]:
+        """Go as far as it goes and return the evidence. Exceptions are ours or the caller's mistakes."""
+        iommu_found = iommu(self.importer)
+        code, message = None, ""
+        try:
+            self._decode_into_buffers(node or node_of(self.importer), frames, capture, coded, timeout)
+            self.stage = "done"
+        except UnavailableError as error:
+            code, message = errno.ENODEV, str(error)
+        except OSError as error:
+            code, message = error.errno, error.strerror or str(error)
+        evidence = self.watch.evidence()
+        if self.targets and self.attachments is None:
+            evidence["missing"].append("debugfs:dma_buf/bufinfo")
+        return evidence | {
+            "stage": self.stage,
+            "errno": code,
+            "message": message,
+            "allocator": self.name,
+            "importer": self.importer,
+            "iommu": iommu_found,
+            "format": self.format,
+            "buffer": self.targets[0].describe() if self.targets else None,
+            "buffers": [buffer.describe() for buffer in self.targets],
+            "pages": self.targets[0].pages if self.targets else None,
+            "attachments": self.attachments,
+            "frames": self.frames,
+            "copies": None,
+            "canary": self.canary,
+            "times": self.times,
+        }
+
+    def _decode_into_buffers(
+        self, node: str | None, frames: list[bytes], capture: str, coded: str | None, timeout: float
+    ) -> None:
+        if node is None:
+            raise OSError(errno.ENODEV, f"{self.importer} has no video node: its driver did not probe")
+        decoder = self.decoder = Decoder(node, timeout)
+        self.stage = "setup"
+        self.format = decoder.start(frames, capture, coded)
+        self.count = max(self.count, decoder.min_buffers())
+        if self.own_buffers:
+            self._queue_own(decoder)
+        else:
+            self._import(decoder)
+        self.stage = "decode"
+        began = time.monotonic()
+        decoder.device.capture.on()
+        decoder.decode(self._deliver)
+        self.times["decode"] = time.monotonic() - began
+
+    def _allocate(self) -> list[DmaBuf]:
+        """Return the buffers for the consumer, filled with the canary."""
+        self.stage = "allocate"
+        began = time.monotonic()
+        if self.given is not None:
+            buffers = self.given
+        else:
+            assert self.allocator is not None
+            assert self.format is not None
+            buffers = []
+            for _ in range(self.count):
+                buffers.append(self.allocator.allocate(self.format["sizeimage"]))
+                self.made.append(buffers[-1])
+        for buffer in buffers:
+            buffer.fill(self.canary)
+        self.times["allocate"] = time.monotonic() - began
+        return buffers
+
+    def _queue_own(self, decoder: Decoder) -> None:
+        """Let the decoder allocate; export, fill and queue its buffers."""
+        queue = decoder.device.capture
+        if self.copy:
+            self.targets = self._allocate()
+        self.stage = "allocate"
+        began = time.monotonic()
+        for index in range(queue.request(self.count, v.MEMORY_MMAP)):
+            self.own.append(DmaBuf(queue.export(index)))
+            self.made.append(self.own[-1])
+            self.own[-1].fill(self.canary)
+        self.times.setdefault("allocate", time.monotonic() - began)
+        if not self.copy:
+            self.targets = self.own
+        elif len(self.targets) < len(self.own):
+            raise OSError(
+                errno.EINVAL, f"the decoder wants {len(self.own)} buffers, {len(self.targets)} are there"
+            )
+        self.stage = "import"
+        for index in range(len(self.own)):
+            queue.queue(index)
+        self.attachments = attachments(self.targets[0].inode)
+
+    def _import(self, decoder: Decoder) -> None:
+        """Import into the CAPTURE queue; where a buffer is contiguous only by luck, try others."""
+        queue = decoder.device.capture
+        for left in reversed(range(ATTEMPTS)):
+            self.targets = self._allocate()
+            self.stage = "import"
+            wanted = queue.request(len(self.targets), v.MEMORY_DMABUF)
+            if wanted > len(self.targets):
+                raise OSError(
+                    errno.EINVAL, f"the queue wants {wanted} buffers, {len(self.targets)} are there"
+                )
+            began = time.monotonic()
+            try:
+                for index, buffer in enumerate(self.targets):
+                    queue.queue(index, buffer.fd)
+            finally:
+                self.times["import"] = time.monotonic() - began
+                self.attachments = attachments(self.targets[0].inode)
+                self._count_runs()
+            if not left or not self._lucky():
+                return
+            queue.request(0, v.MEMORY_DMABUF)
+
+    def _count_runs(self) -> None:
+        """Count contiguous runs in the scatter lists just mapped, where the allocator knows none."""
+        maps = self.watch.maps()[-len(self.targets) :]
+        for buffer, mapped in zip(self.targets, maps, strict=False):
+            if buffer.runs is None and not mapped["truncated"]:
+                buffer.runs = runs(mapped["phys"], mapped["dma"], buffer.size)
+
+    def _lucky(self) -> bool:
+        if self.given is not None or self.allocator is None or not self.allocator.scattered:
+            return False
+        return any(buffer.runs == 1 and buffer.size > 4096 for buffer in self.targets)
+
+    def _deliver(self, done: Done) -> None:
+        """Read a decoded frame as the consumer does, then give the buffer back to the decoder."""
+        assert self.decoder is not None
+        assert self.format is not None
+        target = self.targets[done.index]
+        size = min(done.bytesused or self.format["sizeimage"], target.size)
+        if self.copy:
+            target.write(self.own[done.index].read(size))
+        self.frames.append(
+            {
+                "index": len(self.frames),
+                "buffer": done.index,
+                "error_flag": done.error,
+                "bytesused": done.bytesused,
+                "data": target.read(size),
+            }
+        )
+        if not done.last:
+            target.fill(self.canary)
+            if self.copy:
+                self.own[done.index].fill(self.canary)
+            self.decoder.device.capture.queue(done.index, None if self.own_buffers else target.fd)
+
+    def close(self) -> None:
+        """Close everything, the decoder first, so that it holds no buffer."""
+        self.watch.close()
+        if self.decoder is not None:
+            self.decoder.close()
+        while self.made:
+            self.made.pop().close()
