@@ -90,7 +90,8 @@ def load(path: Path, model: type[M]) -> M:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
+        # a misspelt key makes two errors, one of them that the right one is missing
+        first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
         location = first["loc"]
         key = ".".join(str(part) for part in location) or "document"
         if first["type"] == "extra_forbidden":

@@ -42,17 +42,27 @@ class Agent:
     def start(cls, name: str, destination: list[str], *, python: str, timeout: float = 20.0) -> Self:
         """Start an agent on the board that ``ssh *destination`` reaches; ``python`` is the interpreter there.
 
-        Returns when the board runs our bootstrap; the sources are on their way. Raises LostBoardError
-        when it does not within ``timeout`` seconds.
+        Errors as for `connect`.
         """
         words = ["-o", "BatchMode=yes", "-o", "LogLevel=QUIET", *destination]
         if unfit := [word for word in [*words, python] if "//" in word or len(word.split()) != 1]:
             raise LostBoardError(f"{name}: execnet cannot pass on {unfit[0]!r}", hint="choose another TMPDIR")
+        # exec: the user's shell there makes way instead of waiting for its child
+        return cls.connect(
+            name, f"ssh={' '.join(words)}//ssh_config=/dev/null//python=exec {python}", timeout=timeout
+        )
+
+    @classmethod
+    def connect(cls, name: str, spec: str, *, timeout: float = 20.0) -> Self:
+        """Start an agent at the other end of the execnet specification ``spec``.
+
+        Returns when Python runs there; the sources are on their way. Raises LostBoardError when it
+        does not run within ``timeout`` seconds.
+        """
         group = execnet.Group()
-        spec = f"ssh={' '.join(words)}//ssh_config=/dev/null//python={python}"
         outcome: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
-        def connect() -> None:
+        def open_channel() -> None:
             try:
                 channel = group.makegateway(spec).remote_exec(ship.boot_source())
                 channel.send(ship.sources())
@@ -60,8 +70,8 @@ class Agent:
             except Exception as error:  # execnet lets through whatever its reads and writes raise
                 outcome.put(error)
 
-        # In a thread, because makegateway waits for the board's first byte without a limit.
-        threading.Thread(target=connect, name="agent-start", daemon=True).start()
+        # In a thread, because makegateway waits for the first byte from there without a limit.
+        threading.Thread(target=open_channel, name="agent-start", daemon=True).start()
         try:
             channel = outcome.get(timeout=timeout)
         except queue.Empty:

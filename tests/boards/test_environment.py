@@ -1,0 +1,85 @@
+"""The labgrid environment that is written for one board of a target."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from labgrid import Environment
+from labgrid.exceptions import InvalidConfigError
+
+from lab.base.errors import ConfigError
+from lab.boards import load_target
+
+RESOURCES = {
+    "NetworkPowerPort": {"model": "rest", "host": "http://127.0.0.1:1/t/b", "index": "0"},
+    "NetworkSerialPort": {"host": "127.0.0.1", "port": 2, "protocol": "raw"},
+    "NetworkService": {"address": "127.0.0.1", "username": "root", "port": 3},
+    "TFTPProvider": {"internal": "/srv/tftp/", "external": ""},
+}
+
+
+@pytest.fixture
+def image(tmp_path):
+    for name, data in (("vmlinuz", b"kernel"), ("initrd.img", b"12345")):
+        (tmp_path / name).write_bytes(data)
+    return SimpleNamespace(kernel=tmp_path / "vmlinuz", initrd=tmp_path / "initrd.img")
+
+
+@pytest.fixture
+def target():
+    return load_target("virt-smmu")
+
+
+def test_labgrid_builds_every_driver_of_the_written_file(tmp_path, target, image):
+    keyfile = tmp_path / "key"
+    path = target.write_environment(tmp_path, resources=RESOURCES, image=image, keyfile=keyfile)
+    environment = Environment(str(path))
+    board = environment.get_target("main")
+    assert {type(resource).__name__ for resource in board.resources} == set(RESOURCES)
+    assert board.get_driver("SSHDriver", activate=False).keyfile == str(keyfile)
+    strategy = board.get_strategy()
+    assert strategy.console is board.get_driver("SerialDriver", activate=False)
+    assert strategy.mode == target.default_modes[0]
+    assert environment.config.get_image_path("kernel") == str(image.kernel)
+
+
+def test_written_file_is_the_same_target_again(tmp_path, target, image):
+    again = load_target(target.write_environment(tmp_path, resources=RESOURCES, image=image)).check()
+    ours = {"soc", "board", "memory", "modules", "decoders", "iommu", "boot", "virtual"}
+    assert again.model_dump(include=ours) == target.model_dump(include=ours)
+    assert again.name == target.name
+
+
+def test_initrd_parts_start_at_multiples_of_four(tmp_path, target, image):
+    extra = tmp_path / "extra.cpio"
+    extra.write_bytes(b"070701")
+    path = target.write_environment(tmp_path, resources=RESOURCES, image=image, boot_files=extra)
+    initrd = Environment(str(path)).config.get_image_path("initrd")
+    with open(initrd, "rb") as file:  # noqa: PTH123
+        assert file.read() == b"12345\0\0\0" + b"070701\0\0"
+
+
+def test_place_is_taken_from_the_environment(tmp_path, target, image, monkeypatch):
+    monkeypatch.setenv("LG_PLACE", "rock-1")
+    path = target.write_environment(tmp_path, image=image)
+    monkeypatch.delenv("LG_PLACE")
+    assert Environment(str(path)).config.data["targets"]["main"]["resources"] == {
+        "RemotePlace": {"name": "rock-1"}
+    }
+
+
+def test_unset_place_stays_a_template(tmp_path, target, image, monkeypatch):
+    monkeypatch.delenv("LG_PLACE", raising=False)
+    path = target.write_environment(tmp_path, image=image)
+    with pytest.raises(InvalidConfigError, match="LG_PLACE"):
+        Environment(str(path))
+    monkeypatch.setenv("LG_PLACE", "later")
+    resources = Environment(str(path)).config.data["targets"]["main"]["resources"]
+    assert resources["RemotePlace"]["name"] == "later"
+
+
+def test_unreadable_image_is_a_config_error(tmp_path, target, image):
+    image.initrd.unlink()
+    with pytest.raises(ConfigError, match=r"initrd\.img: cannot be read"):
+        target.write_environment(tmp_path, resources=RESOURCES, image=image)

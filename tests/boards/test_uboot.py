@@ -1,0 +1,86 @@
+"""The U-Boot lines of a boot: text in, text out."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lab.base.errors import ConfigError
+from lab.base.words import IommuMode
+from lab.boards import load_target
+from lab.boards.target import Boot, ModeSetup
+from lab.boards.uboot import FAILED, LINE_LIMIT, boot_lines, bootargs, pack
+
+BOOT = Boot(console="ttyAMA0", cmdline="quiet")
+PLAIN = ModeSetup()
+
+
+def commands(lines):
+    return [command for line in lines for command in line.split("; echo")[0].split(" && ")]
+
+
+def test_loads_kernel_before_initrd_so_that_filesize_is_the_initrds():
+    order = commands(boot_lines(BOOT, PLAIN, kernel="k", initrd="i"))
+    assert order == [
+        "setenv autoload no",
+        "dhcp",
+        "tftpboot ${kernel_addr_r} k",
+        "tftpboot ${ramdisk_addr_r} i",
+        "setenv bootargs 'console=ttyAMA0 quiet'",
+        "booti ${kernel_addr_r} ${ramdisk_addr_r}:${filesize} ${fdtcontroladdr}",
+    ]
+
+
+def test_device_tree_is_edited_after_loading_and_before_the_start():
+    setup = ModeSetup(uboot=("fdt rm /pcie iommu-map",))
+    order = commands(boot_lines(BOOT, setup, kernel="k", initrd="i"))
+    at = order.index("fdt addr ${fdtcontroladdr}")
+    assert order[at + 1] == "fdt rm /pcie iommu-map"
+    assert order[at - 1].startswith("tftpboot")
+    assert order[-1].startswith("booti")
+
+
+def test_failure_word_shows_only_when_it_is_executed():
+    [*_, last] = boot_lines(BOOT, PLAIN, kernel="k", initrd="i")
+    assert FAILED not in last
+    assert last.endswith(f"; echo {FAILED[:7]}''{FAILED[7:]}")
+
+
+def test_words_of_the_mode_come_last_and_win():
+    boot = Boot(console="ttyS2,1500000n8", cmdline="quiet iommu.passthrough=0")
+    setup = ModeSetup(kernel=("iommu.passthrough=1",))
+    assert bootargs(boot, setup).split()[-2:] == ["iommu.passthrough=0", "iommu.passthrough=1"]
+    assert bootargs(boot, setup).startswith("console=ttyS2,1500000n8 ")
+
+
+@pytest.mark.parametrize("name", ["virt-smmu", "virt-cma", "virt-dma32"])
+def test_each_mode_of_each_virtual_target_fits(name):
+    target = load_target(name)
+    for mode in target.modes:
+        lines = boot_lines(target.boot, target.iommu.modes[mode], kernel="vmlinuz", initrd=f"{name}.initrd")
+        assert all(len(line) <= LINE_LIMIT for line in lines)
+        assert len(lines) <= 2, "each line costs a round trip"
+
+
+def test_smmu_is_off_only_with_both_edits():
+    setup = load_target("virt-smmu").iommu.modes[IommuMode.OFF]
+    assert any(re.match(r"fdt rm \S+ iommu-map", command) for command in setup.uboot)
+    assert any(re.match(r"fdt set \S*smmu\S* status disabled", command) for command in setup.uboot)
+
+
+@given(st.lists(st.text(st.sampled_from("abc ${}=/"), min_size=1, max_size=60), max_size=12))
+def test_packing_keeps_every_command_in_order_within_the_limit(given_commands):
+    lines = pack(given_commands, 80)
+    assert [command for line in lines for command in line.split(" && ")] == given_commands
+    assert all(len(line) <= 80 for line in lines)
+    for line, following in pairwise(lines):
+        assert len(line) + len(" && ") + len(following.split(" && ")[0]) > 80, "a line is left half empty"
+
+
+def test_command_that_fits_in_no_line_is_named():
+    with pytest.raises(ConfigError, match=r"421 characters, at most .* x{420}"):
+        pack(["y", "x" * 421], 420)
