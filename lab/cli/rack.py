@@ -103,10 +103,10 @@ def _machine(name: str) -> Machine:
     from lab.boards import load_target
     from lab.rack.machine import machine
 
-    virtual = load_target(name).virtual
-    if virtual is None:
+    target = load_target(name)
+    if target.virtual is None:
         raise ConfigError(f"target '{name}' has no virtual: section", hint="it is a physical board")
-    return machine(virtual, file=f"target {name}")
+    return machine(target.virtual, error=target.error)
 
 
 def _ssh(rack: Rack, name: str) -> str:

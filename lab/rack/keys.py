@@ -15,7 +15,6 @@ from pathlib import Path
 
 from lab.base.errors import LabError
 from lab.base.proc import require
-from lab.rack import cpio
 from lab.rack.layout import LOOPBACK
 
 
@@ -84,11 +83,13 @@ def known_hosts(found: Keys, ports: Iterable[int]) -> str:
 
 def boot_files(found: Keys) -> bytes:
     """The per-boot files of a board as a cpio archive to append to its initrd (images/overlay reads /lab)."""
-    return cpio.archive(
-        [
-            cpio.directory("lab", 0o700),
-            cpio.file("lab/authorized_keys", found.client_public.read_bytes(), 0o600),
-            cpio.file("lab/ssh_host_ed25519_key", found.host.read_bytes(), 0o600),
-            cpio.file("lab/ssh_host_ed25519_key.pub", found.host_public.read_bytes(), 0o644),
-        ]
+    # Not at the top: a rack that runs already is asked for its state without all that builds images.
+    from lab.imaging.cpio import archive
+
+    return archive(
+        {
+            "lab/authorized_keys": (found.client_public.read_bytes(), 0o600),
+            "lab/ssh_host_ed25519_key": (found.host.read_bytes(), 0o600),
+            "lab/ssh_host_ed25519_key.pub": (found.host_public.read_bytes(), 0o644),
+        }
     )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints, ValidationError
@@ -33,20 +32,30 @@ class Machine(Strict):
     )
 
 
-def machine(data: Mapping[str, Any], *, file: Path | str | None = None) -> Machine:
-    """``data`` as a Machine.
+Location = tuple[int | str, ...]
 
-    Raises ConfigError: one line that names ``file`` and the key.
+
+def _plain(location: Location, message: str) -> ConfigError:
+    return ConfigError(f"{'.'.join(map(str, location))}: {message}")
+
+
+def machine(data: Mapping[str, Any], *, error: Callable[[Location, str], ConfigError] = _plain) -> Machine:
+    """A target's ``virtual:`` section as a Machine.
+
+    Raises the ConfigError that ``error`` makes of the place in the target file and the message:
+    lab.boards' ``Target.error`` knows the line.
     """
     try:
         return Machine.model_validate(dict(data))
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
+    except ValidationError as invalid:
+        first = invalid.errors()[0]
+        location: Location = ("virtual", *first["loc"])
         if first["type"] == "extra_forbidden":
-            message = f"unknown key 'virtual.{key}' (known: {', '.join(sorted(Machine.model_fields))})"
+            message = f"unknown key '{location[-1]}' (known: {', '.join(Machine.model_fields)})"
         elif first["type"] == "missing":
-            message = f"key 'virtual.{key}' is missing"
+            message = f"key '{location[-1]}' is missing"
+        elif first["type"] == "string_pattern_mismatch" and location[-1] == "memory":
+            message = f"'{first['input']}' is no size, such as 3G or 512M"
         else:
-            message = f"virtual.{key}: {first['msg']}"
-        raise ConfigError(message, file=file) from None
+            message = first["msg"]
+        raise error(location, message) from None

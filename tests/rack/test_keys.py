@@ -9,7 +9,22 @@ import pytest
 
 from lab.base.errors import LabError
 from lab.rack.keys import boot_files, keys, known_hosts
-from tests.rack.test_cpio import read
+
+
+def members(data: bytes) -> dict[str, tuple[int, bytes]]:
+    """Path -> mode and content, read as the kernel does (init/initramfs.c), alignment included."""
+    found, offset = {}, 0
+    while True:
+        assert data[offset : offset + 6] == b"070701"
+        fields = [int(data[offset + 6 + 8 * i : offset + 14 + 8 * i], 16) for i in range(13)]
+        mode, size, name_size = fields[1], fields[6], fields[11]
+        name = data[offset + 110 : offset + 110 + name_size - 1].decode()
+        body = offset + 110 + name_size
+        body += -body % 4
+        if name == "TRAILER!!!":
+            return found
+        found[name] = (mode, data[body : body + size])
+        offset = body + size + -size % 4
 
 
 def test_keys_are_made_once_by_whoever_is_first(tmp_path: Path) -> None:
@@ -47,18 +62,13 @@ def test_ssh_finds_the_pinned_key_of_each_port_and_of_no_other(tmp_path: Path) -
 
 def test_the_board_gets_the_private_half_that_ssh_will_see(tmp_path: Path) -> None:
     found = keys(tmp_path / "keys")
-    entries = {entry.path: entry for entry in read(boot_files(found))}
-    assert list(entries) == [
-        "lab",
-        "lab/authorized_keys",
-        "lab/ssh_host_ed25519_key",
-        "lab/ssh_host_ed25519_key.pub",
-    ]
+    entries = members(boot_files(found))
+    key_mode, key = entries["lab/ssh_host_ed25519_key"]
     private = tmp_path / "private"
-    private.write_bytes(entries["lab/ssh_host_ed25519_key"].data)
+    private.write_bytes(key)
     private.chmod(0o600)
     command = ["ssh-keygen", "-y", "-f", str(private)]
     derived = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert derived.split()[:2] == found.host_public.read_text().split()[:2]
-    assert entries["lab/authorized_keys"].data == found.client_public.read_bytes()
-    assert stat.S_IMODE(entries["lab/ssh_host_ed25519_key"].mode) == 0o600
+    assert entries["lab/authorized_keys"][1] == found.client_public.read_bytes()
+    assert key_mode == stat.S_IFREG | 0o600
