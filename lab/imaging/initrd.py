@@ -1,0 +1,35 @@
+"""The initramfs: busybox, the few modules that the root file system needs, and a script."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+from lab.base.errors import ConfigError
+from lab.imaging import cpio
+from lab.imaging.recipe import Recipe
+from lab.imaging.rootfs import find_module
+
+
+def build(recipe: Recipe, *, root: Path, scripts: Path, release: str) -> bytes:
+    """The archive, uncompressed: it is small, and the machine that unpacks it is emulated.
+
+    Modules lie in ``/modules`` in the order of the recipe, numbered. Its length is a multiple of 4, so
+    that whoever stages it can append an archive of per-boot files.
+    """
+    busybox = root / "usr/bin/busybox"
+    if not busybox.is_file():
+        raise ConfigError("the image has no busybox", hint="add busybox-static to the recipe's packages")
+    folder = stat.S_IFDIR | 0o755
+    files: dict[str, tuple[bytes, int]] = {
+        "bin/busybox": (busybox.read_bytes(), 0o755),
+        **dict.fromkeys(("dev", "root", "lab"), (b"", folder)),
+    }
+    for index, name in enumerate(recipe.kernel.initrd_modules):
+        data = find_module(root, release, name).read_bytes()
+        files[f"modules/{index}-{name}.ko"] = (data, 0o644)
+    for path in sorted(scripts.rglob("*")):
+        if path.is_file():
+            mode = 0o755 if path.stat().st_mode & 0o100 else 0o644
+            files[str(path.relative_to(scripts))] = (path.read_bytes(), mode)
+    return cpio.archive(files)

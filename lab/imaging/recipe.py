@@ -1,0 +1,119 @@
+"""Recipes: what goes into an image, written in YAML under ``images/``."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, StringConstraints
+
+from lab.base import dirs, yamlfile
+from lab.base.errors import ConfigError
+from lab.base.yamlfile import Strict
+
+PackageName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9+.\-]+$")]
+Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*$")]
+
+
+def _inside(value: str) -> str:
+    path = PurePosixPath(value)
+    if path.is_absolute() or ".." in path.parts or not path.parts:
+        raise ValueError(f"'{value}' must be a path below its root, without '..'")
+    return str(path)
+
+
+Inside = Annotated[str, AfterValidator(_inside)]
+"""A relative path that does not leave the folder it is relative to."""
+
+
+class Kernel(Strict):
+    """The Debian kernel that board and guest boot."""
+
+    package: PackageName
+    source: PackageName
+    """The package with the kernel's whole source: single files of it go into the modules."""
+    compiler: PackageName
+    """The compiler package that built the kernel, without architecture: ``gcc-14``."""
+    initrd_modules: list[Word] = Field(min_length=1)
+    """Module files that the initramfs carries (with ``-`` or ``_`` as the file is named)."""
+    drop: list[Inside] = Field(default_factory=list)
+    """Folders below ``/lib/modules/VERSION`` that no board of ours needs."""
+
+
+class ModuleSource(Strict):
+    """Kernel modules that are built out of tree and installed in ``/lib/modules/VERSION/updates``."""
+
+    source: Inside
+    """Folder beside the recipe with a ``Kbuild`` file."""
+    kernel_sources: list[Inside] = Field(default_factory=list)
+    """Files of the kernel's source that are put beside the module's own, without their folder."""
+
+
+class Uboot(Strict):
+    """The boot loader: one file of a Debian package."""
+
+    package: PackageName
+    file: Inside
+
+
+class Recipe(Strict):
+    """One image. Paths are relative to the recipe's folder."""
+
+    suite: Word
+    architecture: Literal["arm64"] = "arm64"
+    packages: list[PackageName] = Field(min_length=1)
+    kernel: Kernel
+    uboot: Uboot
+    modules: list[ModuleSource] = Field(default_factory=list)
+    overlay: Inside
+    initramfs: Inside
+    drop: list[Inside] = Field(default_factory=list)
+    """Paths (tar's wildcards allowed) of packages that the image leaves out."""
+    directories: list[Inside] = Field(default_factory=list)
+    """Empty folders: mount points."""
+    busybox: list[Word] = Field(default_factory=list)
+    """Applets that become commands where no package brings the command itself."""
+    compression: Literal["lz4", "zstd", "gzip", "none"] = "lz4"
+    """Of the squashfs."""
+
+    def all_packages(self) -> list[str]:
+        """Every package that the root file system is made of."""
+        return sorted({*self.packages, self.kernel.package})
+
+
+def find(name_or_path: str | Path) -> Path:
+    """The recipe file of a name (``board-trixie``) or a path. Raises ConfigError where there is none."""
+    path = Path(name_or_path)
+    if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
+        if not path.is_file():
+            raise ConfigError("no such recipe", file=path)
+        return path.resolve()
+    folder = dirs.root() / "images"
+    found = folder / f"{name_or_path}.yaml"
+    if not found.is_file():
+        known = ", ".join(sorted(file.stem for file in folder.glob("*.yaml"))) or "none"
+        raise ConfigError(f"unknown image '{name_or_path}'", hint=f"known: {known}")
+    return found
+
+
+def load(path: Path) -> Recipe:
+    """Read and check a recipe, and that the folders it names are there.
+
+    Raises ConfigError with file and line.
+    """
+    recipe = yamlfile.load(path, Recipe)
+    _, node = yamlfile.read(path)
+    named: list[tuple[tuple[int | str, ...], Path]] = [
+        (("overlay",), path.parent / recipe.overlay),
+        (("initramfs",), path.parent / recipe.initramfs),
+        *(
+            (("modules", index, "source"), path.parent / module.source / "Kbuild")
+            for index, module in enumerate(recipe.modules)
+        ),
+    ]
+    for location, wanted in named:
+        if not wanted.exists():
+            key = ".".join(str(part) for part in location)
+            line = yamlfile.line_of(node, location)
+            raise ConfigError(f"{key}: {wanted} does not exist", file=path, line=line)
+    return recipe

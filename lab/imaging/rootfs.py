@@ -1,0 +1,137 @@
+"""The root file system: unpacked packages made usable without maintainer scripts, then a squashfs."""
+
+from __future__ import annotations
+
+import lzma
+import os
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from lab.base import proc
+from lab.base.errors import ConfigError
+from lab.imaging import apt, toolchain
+from lab.imaging.cache import Work
+from lab.imaging.recipe import Recipe
+
+BYTECODE = """
+import os, py_compile, sys
+mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+for name in sys.stdin.read().splitlines():
+    shown = name.removeprefix(sys.argv[1])
+    py_compile.compile(name, dfile=shown, doraise=False, quiet=2, invalidation_mode=mode)
+"""
+"""Unchecked: nothing on a read-only file system changes, and every look at a source file costs time."""
+
+
+def modules_folder(root: Path, release: str) -> Path:
+    """Where the kernel's modules lie."""
+    return root / "usr/lib/modules" / release
+
+
+def unpack(work: Work, recipe: Recipe, debs: Sequence[Path], release: str, tree: Callable[[], Path]) -> None:
+    """Fill ``work.path/root`` from packages: less what the recipe drops, with byte code of all Python files.
+
+    Modules lie uncompressed because the squashfs compresses them anyway, and because an emulated
+    board takes longer to unpack xz than to load the module. ``tree`` gives the toolchain when it is needed.
+    """
+    root = work.path / "root"
+    modules = [f"usr/lib/modules/{release}/{folder}" for folder in recipe.kernel.drop]
+    apt.unpack(work, debs, root, [*recipe.drop, *modules])
+    _decompress(work, modules_folder(root, release))
+    for name in recipe.directories:
+        (root / name).mkdir(parents=True, exist_ok=True)
+    _applets(root, recipe.busybox)
+    libraries = root.glob("usr/lib/python3*")
+    bytecode(work, root, [file for library in libraries for file in sorted(library.rglob("*.py"))], tree())
+
+
+def _decompress(work: Work, folder: Path) -> None:
+    def one(path: Path) -> None:
+        work.check()
+        path.with_suffix("").write_bytes(lzma.decompress(path.read_bytes()))
+        path.unlink()
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for _ in pool.map(one, sorted(folder.rglob("*.ko.xz"))):
+            pass
+
+
+def _applets(root: Path, names: Iterable[str]) -> None:
+    """Link busybox applets where no package has the command."""
+    for name in names:
+        if not any((root / "usr" / folder / name).exists() for folder in ("bin", "sbin")):
+            (root / "usr/bin" / name).symlink_to("busybox")
+
+
+def bytecode(work: Work, root: Path, files: Sequence[Path], tree: Path) -> None:
+    """Compile the board's Python files: its root is read-only, so it could never keep what it compiles."""
+    processes = min(os.cpu_count() or 1, len(files)) or 1
+    files = [file for file in files if not file.is_symlink()]
+    script = 'exec "$1" -I -S -c "$2" "$3/" < "$4"'
+
+    def one(part: int) -> None:
+        listed = work.path / f"python-{part}"
+        listed.write_text("\n".join(str(file) for file in files[part::processes]))
+        argv: list[str | Path] = ["sh", "-c", script, "sh", tree / "usr/bin/python3", BYTECODE, root, listed]
+        work.run(argv, env=toolchain.environment(tree), what="compiling Python files")
+        listed.unlink()
+
+    with ThreadPoolExecutor(processes) as pool:
+        for _ in pool.map(one, range(processes)):
+            pass
+
+
+def squashfs(
+    work: Work,
+    recipe: Recipe,
+    *,
+    root: Path,
+    overlay: Path,
+    modules: Sequence[Path],
+    tree: Path,
+    release: str,
+) -> None:
+    """Make ``work.path/squashfs``: the unpacked packages, the overlay over them, the modules, their index."""
+    copy = work.path / "root"
+    work.run(["cp", "-al", root, copy], what="copying the root file system")
+    for source in sorted(overlay.rglob("*")):
+        _lay(source, copy / source.relative_to(overlay))
+    updates = modules_folder(copy, release) / "updates"
+    updates.mkdir()
+    for module in (file for folder in modules for file in sorted(folder.glob("*.ko"))):
+        shutil.copyfile(module, updates / module.name)
+    depmod: list[str | Path] = [tree / "usr/sbin/depmod", "-b", copy, release]
+    work.run(depmod, env=toolchain.environment(tree), what="depmod")
+    bytecode(work, copy, [copy / path.relative_to(overlay) for path in overlay.rglob("*.py")], tree)
+    compression = ["-comp", recipe.compression]
+    if recipe.compression == "none":
+        compression = ["-noI", "-noD", "-noF", "-noX"]
+    argv: list[str | Path] = [proc.require("mksquashfs"), copy, work.path / "squashfs", "-all-root"]
+    argv += ["-noappend", "-no-progress", "-no-xattrs", *compression]
+    work.run(argv, env={**os.environ, "SOURCE_DATE_EPOCH": "0"}, what="mksquashfs")
+    shutil.rmtree(copy, ignore_errors=True)
+
+
+def _lay(source: Path, target: Path) -> None:
+    """Put one file, link or folder of the overlay in place of a target that may be linked to the cache."""
+    if source.is_dir() and not source.is_symlink():
+        target.mkdir(parents=True, exist_ok=True)
+        return
+    if "__pycache__" in source.parts or source.name.endswith(("~", ".swp", ".pyc")):
+        return
+    target.unlink(missing_ok=True)
+    shutil.copy2(source, target, follow_symlinks=False)
+    if not target.is_symlink():
+        target.chmod(0o755 if source.stat().st_mode & 0o100 else 0o644)
+        os.utime(target, (0, 0))
+
+
+def find_module(root: Path, release: str, name: str) -> Path:
+    """The file of a kernel module. Raises ConfigError where the kernel has none of that name."""
+    wanted = name.replace("-", "_")
+    for path in sorted(modules_folder(root, release).rglob("*.ko")):
+        if path.stem.replace("-", "_") == wanted:
+            return path
+    raise ConfigError(f"kernel {release} has no module '{name}'", hint="see initrd_modules in the recipe")
