@@ -88,7 +88,7 @@ def test_bare_off_is_the_mode_off(tmp_path):
         ("name: narrow", "name: wide", None, "two decoders have the same name"),
         ("lazy:", "slow:", None, "translated"),
         ("  main:", "  other:", None, "targets has no 'main'"),
-        ("silence: 15", "silence: 0", "silence: 0", "boot.timeouts.silence"),
+        ("silence: 25", "silence: 0", "silence: 0", "boot.timeouts.silence"),
         ("[translated, passthrough", "[translated, nothing", None, "iommu.default"),
         ("soc: qemu-virt", "soc: [qemu", None, ""),
         ("soc: qemu-virt", "soc: a\nsoc: b", "soc: b", "'soc' stands twice"),
