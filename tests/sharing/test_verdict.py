@@ -1,0 +1,319 @@
+"""Evidence to verdict: scenes as measured, and properties over arbitrary evidence."""
+
+import errno
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from lab.base.errors import LabError
+from lab.base.words import Verdict
+from lab.sharing import Evidence, judge
+from lab.sharing.evidence import SOURCES
+from tests.sharing import scenes
+from tests.sharing.scenes import CANARY, DEVICE, REFERENCES
+
+
+def verdict(raw, references=REFERENCES):
+    return judge(Evidence.from_raw(raw), references)
+
+
+def test_shared_memory_is_zero_copy():
+    found = verdict(scenes.shared())
+    assert found.verdict is Verdict.ZERO_COPY
+    assert "76032 bytes of 2 frames" in found.reason
+    assert found.pages is not None
+    assert found.pages.contiguous is False
+
+
+def test_own_allocation_is_zero_copy_without_attachment():
+    assert verdict(scenes.own()).verdict is Verdict.ZERO_COPY
+
+
+def test_own_allocation_by_scatter_list():
+    # vb2-dma-sg: pages of its own, mapped instead of allocated by the DMA layer.
+    raw = scenes.own(allocs=[], maps=[scenes.mapped(scenes.scattered(), iova=0x1000)])
+    assert verdict(raw).verdict is Verdict.ZERO_COPY
+
+
+def test_control_is_copied():
+    found = verdict(scenes.control())
+    assert found.verdict is Verdict.COPIED
+    assert "never attached" in found.reason
+
+
+def test_foreign_buffer_cannot_pass_as_the_decoders_own():
+    raw = scenes.own(buffer={"exporter": "udmabuf", "inode": 1, "size": 40960})
+    assert verdict(raw).verdict is Verdict.COPIED
+    assert verdict(scenes.control(allocs=scenes.own()["allocs"])).verdict is Verdict.COPIED
+
+
+def test_refusal_has_its_errno_and_the_kernels_reason():
+    found = verdict(scenes.refused())
+    assert (found.verdict, found.errno) == (Verdict.REFUSED, errno.EFAULT)
+    assert found.reason == "EFAULT: contiguous chunk is too small 4096/40960"
+
+
+def test_silent_loss_is_corrupt():
+    found = verdict(scenes.bounced())
+    assert found.verdict is Verdict.CORRUPT
+    wrong = found.pixels.different
+    assert found.reason == (
+        f"decoder reported DONE, {wrong} of 76032 bytes differ; "
+        "10 pages bounced (swiotlb) and were never copied back"
+    )
+    assert f"{wrong} of them still hold the canary" in found.reasons
+
+
+def test_bounced_with_right_pixels_is_copied():
+    found = verdict(scenes.bounced(back=True))
+    assert (found.verdict, found.reason) == (Verdict.COPIED, "10 pages bounced (swiotlb)")
+
+
+def test_wrong_pixels_with_faults_are_faulted():
+    raw = scenes.shared(
+        frames=scenes.frames([bytes(38016)] * 2), faults=3, fault_lines=["event 0x10 received:"]
+    )
+    found = verdict(raw)
+    assert found.verdict is Verdict.FAULTED
+    assert found.reason.startswith("3 IOMMU faults (event 0x10 received:)")
+
+
+def test_faults_with_right_pixels_are_no_pass():
+    assert verdict(scenes.shared(faults=1)).verdict is Verdict.FAULTED
+
+
+def test_stale_frame_is_named():
+    found = verdict(scenes.shared(frames=scenes.frames([REFERENCES[0], REFERENCES[0]])))
+    assert found.verdict is Verdict.CORRUPT
+    assert "frame 1 shows frame 0" in found.reasons
+
+
+@pytest.mark.parametrize("byte", [0, 4095, 20000, 38015])
+def test_one_wrong_byte_is_corrupt(byte):
+    picture = bytearray(REFERENCES[1])
+    picture[byte] ^= 1
+    found = verdict(scenes.shared(frames=scenes.frames([REFERENCES[0], bytes(picture)])))
+    assert found.verdict is Verdict.CORRUPT
+    assert found.pixels.different == 1
+
+
+def test_error_flag_and_short_frames_are_corrupt():
+    flagged = scenes.frames(REFERENCES)
+    flagged[1]["error_flag"] = True
+    assert verdict(scenes.shared(frames=flagged)).verdict is Verdict.CORRUPT
+    short = scenes.frames(REFERENCES)
+    short[0]["bytesused"] = 38000
+    assert verdict(scenes.shared(frames=short)).verdict is Verdict.CORRUPT
+
+
+def test_missing_and_surplus_frames_are_corrupt():
+    assert verdict(scenes.shared(frames=scenes.frames(REFERENCES[:1]))).verdict is Verdict.CORRUPT
+    assert (
+        verdict(scenes.shared(frames=scenes.frames([*REFERENCES, REFERENCES[0]]))).verdict is Verdict.CORRUPT
+    )
+
+
+def test_padding_behind_the_frame_does_not_count():
+    padded = scenes.frames([picture + bytes(2944) for picture in REFERENCES])
+    assert verdict(scenes.shared(frames=padded)).verdict is Verdict.ZERO_COPY
+
+
+def test_unfinished_decoding():
+    raw = scenes.shared(
+        stage="decode", errno=errno.ETIMEDOUT, message="no frame", frames=scenes.frames(REFERENCES[:1])
+    )
+    assert verdict(raw).verdict is Verdict.INCONCLUSIVE
+    raw["frames"][0]["data"] = bytes(38016)
+    assert verdict(raw).verdict is Verdict.CORRUPT
+
+
+@pytest.mark.parametrize(
+    ("stage", "number", "wanted"),
+    [
+        ("probe", errno.ENODEV, Verdict.UNSUPPORTED),
+        ("allocate", errno.ENODEV, Verdict.UNSUPPORTED),
+        ("allocate", errno.ENOMEM, Verdict.INCONCLUSIVE),
+        ("setup", errno.EINVAL, Verdict.INCONCLUSIVE),
+        ("import", errno.EINVAL, Verdict.REFUSED),
+        ("import", None, Verdict.INCONCLUSIVE),
+    ],
+)
+def test_where_it_ended(stage, number, wanted):
+    raw = scenes.shared(stage=stage, errno=number, message="why", frames=[])
+    assert verdict(raw).verdict is wanted
+
+
+def test_no_reference_no_verdict():
+    assert verdict(scenes.shared(frames=[]), []).verdict is Verdict.INCONCLUSIVE
+    blank = [bytes([CANARY]) * 38016]
+    assert verdict(scenes.shared(frames=scenes.frames(blank)), blank).verdict is Verdict.INCONCLUSIVE
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("scene", [scenes.shared, scenes.own])
+def test_each_missing_source_is_named(source, scene):
+    whole = Evidence.from_raw(scene())
+    found = judge(whole.without(source), REFERENCES)
+    needless = {"attachments"} if whole.own else {"allocs"}
+    if source in needless:
+        assert found.verdict is Verdict.ZERO_COPY
+    elif whole.own and source in ("buffer", "maps"):
+        assert found.verdict is not Verdict.ZERO_COPY
+    else:
+        assert found.verdict is Verdict.INCONCLUSIVE
+        assert found.reasons
+
+
+def test_sources_that_the_kernel_lacks_for_good():
+    harmless = ["trace:vb2:vb2_buf_done", "trace:iommu:map", "trace:dma:dma_alloc_sgt"]
+    assert verdict(scenes.shared(missing=harmless)).verdict is Verdict.ZERO_COPY
+    for harmful in ("trace: 3 events lost", "vmm:trace", "debugfs:dma_buf/bufinfo"):
+        assert verdict(scenes.shared(missing=[harmful])).verdict is Verdict.INCONCLUSIVE
+    # What a lossy trace does not show may have happened: no verdict of copied from its silence.
+    assert verdict(scenes.shared(maps=[], missing=["trace: 3 events lost"])).verdict is Verdict.INCONCLUSIVE
+
+
+def test_mapping_must_be_of_this_buffer_and_whole():
+    elsewhere = scenes.mapped([page + (64 << 20) for page in scenes.scattered()], iova=0x1000)
+    assert verdict(scenes.shared(maps=[elsewhere])).verdict is Verdict.COPIED
+    part = scenes.mapped(scenes.scattered(), iova=0x1000) | {"dma": [[0x1000, 4096]]}
+    assert verdict(scenes.shared(maps=[part])).verdict is Verdict.INCONCLUSIVE
+    other = scenes.mapped(scenes.scattered(), iova=0x1000) | {"device": "0000:00:02.0"}
+    assert verdict(scenes.shared(maps=[other])).verdict is Verdict.COPIED
+
+
+def test_every_buffer_of_the_queue_must_be_mapped():
+    two = scenes.shared()["buffers"] * 2
+    assert verdict(scenes.shared(buffers=two)).verdict is Verdict.INCONCLUSIVE
+    maps = scenes.shared()["maps"] * 2
+    assert verdict(scenes.shared(buffers=two, maps=maps)).verdict is Verdict.ZERO_COPY
+
+
+def test_broken_evidence_is_the_labs_fault():
+    for change in (
+        {"stage": "elsewhere"},
+        {"bounced": "many"},
+        {"frames": [{"index": 0}]},
+        {"maps": [{"nents": 1}]},
+    ):
+        with pytest.raises(LabError, match="evidence is broken"):
+            Evidence.from_raw(scenes.shared(**change))
+
+
+def test_plain_evidence_has_hashes_for_pixels():
+    plain = Evidence.from_raw(scenes.shared()).plain()
+    assert "data" not in plain["frames"][0]
+    assert len(plain["frames"][0]["sha256"]) == 64
+    assert plain["maps"][0]["dma"] == [[0xFFFF0000, 40960]]
+
+
+small = [bytes([5] * 48), bytes([9] * 48)]
+pictures = st.sampled_from([small[0], small[1], bytes([CANARY] * 48), bytes(48), b""])
+devices = st.sampled_from([DEVICE, "0000:00:02.0"])
+pages = st.lists(st.sampled_from([0x80000000 + 4096 * i for i in range(4)]), max_size=4)
+events = st.fixed_dictionaries(
+    {
+        "device": devices,
+        "nents": st.integers(0, 3),
+        "ents": st.integers(0, 3),
+        "phys": pages,
+        "dma": st.lists(st.tuples(st.integers(0, 1 << 32), st.sampled_from([0, 16, 48, 4096])), max_size=3),
+        "truncated": st.booleans(),
+    }
+)
+buffers = st.fixed_dictionaries(
+    {
+        "exporter": st.sampled_from(["udmabuf", "videobuf2_dma_contig"]),
+        "inode": st.integers(1, 3),
+        "size": st.just(4096),
+        "runs": st.none() | st.integers(1, 3),
+    }
+)
+counts = st.none() | st.integers(0, 3)
+raw_evidence = st.fixed_dictionaries(
+    {
+        "stage": st.sampled_from(["probe", "allocate", "setup", "import", "decode", "done", "done", "done"]),
+        "errno": st.none() | st.integers(0, 140),
+        "message": st.sampled_from(["", "why"]),
+        "importer": st.just(DEVICE),
+        "allocator": st.sampled_from(["decoder-mmap", "udmabuf-4k"]),
+        "frames": st.just(scenes.frames(small)) | st.lists(pictures, max_size=3).map(scenes.frames),
+        "buffer": st.none() | buffers,
+        "buffers": st.lists(buffers, max_size=2),
+        "pages": st.none() | pages,
+        "attachments": st.none() | st.lists(devices, max_size=2),
+        "maps": st.none() | st.lists(events, max_size=3),
+        "allocs": st.none()
+        | st.lists(st.fixed_dictionaries({"device": devices, "size": st.sampled_from([16, 48])})),
+        "bounced": counts,
+        "swiotlb_hiwater": st.none() | st.tuples(counts, counts),
+        "faults": counts,
+        "copies": st.none() | st.lists(st.just("TRANSFER_TO_HOST_2D"), max_size=2),
+        "canary": st.none() | st.integers(0, 255),
+        "missing": st.lists(
+            st.sampled_from(["trace:iommu:map", "debugfs:swiotlb", "trace: 3 events lost"]), max_size=2
+        ),
+    }
+)
+# Most arbitrary evidence is far from zero-copy: start near it as well, so that the properties bite.
+good = st.sampled_from(
+    [
+        scenes.shared(frames=scenes.frames(small)),
+        scenes.own(frames=scenes.frames(small)),
+        scenes.control(frames=scenes.frames(small)),
+    ]
+)
+near = st.tuples(good, raw_evidence, st.sets(st.sampled_from(SOURCES), max_size=2)).map(
+    lambda parts: parts[0] | {name: parts[1][name] for name in parts[2]}
+)
+any_evidence = raw_evidence | near
+
+
+@given(any_evidence, st.lists(pictures, max_size=3))
+def test_there_is_always_a_verdict_and_a_reason(raw, references):
+    found = verdict(raw, references)
+    assert found.reasons
+    assert all(reason and "\n" not in reason for reason in found.reasons)
+
+
+@given(any_evidence, st.sampled_from(SOURCES))
+def test_removing_evidence_never_makes_zero_copy(raw, source):
+    whole = Evidence.from_raw(raw)
+    assume(judge(whole, small).verdict is not Verdict.ZERO_COPY)
+    assert judge(whole.without(source), small).verdict is not Verdict.ZERO_COPY
+
+
+@given(any_evidence, st.sampled_from([*SOURCES, "frames"]))
+def test_an_unsent_field_never_makes_zero_copy(raw, name):
+    assume(verdict(raw, small).verdict is not Verdict.ZERO_COPY)
+    assert (
+        verdict({key: value for key, value in raw.items() if key != name}, small).verdict
+        is not Verdict.ZERO_COPY
+    )
+
+
+SIGNS = {
+    "bounced": {"bounced": 1},
+    "copies": {"copies": ["TRANSFER_TO_HOST_2D"]},
+    "not attached": {"attachments": []},
+    "not mapped": {"maps": []},
+    "other pages": {"pages": [0x1234000]},
+    "high-water": {"swiotlb_hiwater": [3, 4]},
+    "fault": {"faults": 1},
+    "wrong pixels": {"frames": scenes.frames([small[0], bytes([CANARY] * 48)])},
+    "error flag": {"frames": [frame | {"error_flag": True} for frame in scenes.frames(small)]},
+}
+
+
+@given(any_evidence, st.sampled_from(list(SIGNS)))
+def test_a_sign_of_a_copy_never_leaves_zero_copy(raw, sign):
+    changed = raw | SIGNS[sign]
+    own = Evidence.from_raw(changed).own
+    assume(not (own and sign in ("not attached", "not mapped", "other pages")))
+    assert verdict(changed, small).verdict is not Verdict.ZERO_COPY
+
+
+def test_properties_start_from_zero_copy():
+    for scene in (scenes.shared, scenes.own):
+        assert verdict(scene(frames=scenes.frames(small)), small).verdict is Verdict.ZERO_COPY
