@@ -53,6 +53,10 @@ def decode_frame(header: Header, payload: bytes, previous: Frame | None) -> Fram
     luma, chroma = luma_size(header.width, header.height), chroma_size(header.width, header.height)
     if previous is not None and (previous.width, previous.height) != (header.width, header.height):
         previous = None
+    if previous is None and not header.intra:
+        raise MediaError(
+            "a P frame, and no frame of this size before it", frame=header.index, offset=header.offset
+        )
     planes: dict[str, Plane] = {}
     position = 0
     for name, (width, height), raw in (

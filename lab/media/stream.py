@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
+from typing import Self
 
+from lab.base.errors import ConfigError
 from lab.media import patterns
 from lab.media.decoder import decode
 from lab.media.encoder import encode
 from lab.media.frame import Frame
-from lab.media.header import scan
+from lab.media.header import MediaError, scan
+
+MAX_FILE = 256 << 20
+"""Bytes of the largest file that is read; more than any stream within the pixel limit needs in practice."""
+
+
+@contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Errors about a stream name the file that it came from."""
+    try:
+        yield
+    except MediaError as error:
+        raise ConfigError(error.message, file=path) from None
 
 
 @dataclass(frozen=True)
@@ -17,6 +34,24 @@ class Stream:
     """FWHT frames one after another, as in a ``.fwht`` file."""
 
     data: bytes
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """The stream in a file, whose frame structure is checked (not yet the frames' insides).
+
+        Raises ConfigError, which names the file, and frame and byte where the stream is cut or none.
+        """
+        try:
+            if not path.is_file():
+                raise ConfigError("no such file" if not path.exists() else "not a file", file=path)
+            if path.stat().st_size > MAX_FILE:
+                raise ConfigError(f"larger than {MAX_FILE >> 20} MiB", file=path)
+            stream = cls(path.read_bytes())
+        except OSError as error:
+            raise ConfigError(f"cannot be read ({error.strerror})", file=path) from None
+        with named(path):
+            _ = stream.sizes
+        return stream
 
     @cached_property
     def sizes(self) -> list[int]:

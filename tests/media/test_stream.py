@@ -59,8 +59,11 @@ def test_frames_before_a_broken_one_are_decoded():
 
 def test_stream_that_begins_with_a_p_frame():
     second = STREAM.data[STREAM.sizes[0] :]
-    with pytest.raises(MediaError, match="a P block, and no frame of this size before it"):
+    with pytest.raises(MediaError, match="a P frame, and no frame of this size before it"):
         list(decode(second))
+    flags = int.from_bytes(second[20:24]) | 0x400
+    with pytest.raises(MediaError, match="a P block, and no frame of this size before it"):
+        list(decode(second[:20] + flags.to_bytes(4) + second[24:]))
 
 
 def test_largest_claim_with_an_empty_payload_is_refused_at_once():
