@@ -51,17 +51,21 @@ def show(
         ui.out.print_json(found.model_dump_json())
         return
     ui.out.print(f"[bold]{found.name}[/]  {found.board}, {found.memory} RAM")
-    ui.out.print(f"file      {found.path}", soft_wrap=True)
+    ui.out.print(f"file      {found.path}", soft_wrap=True, markup=False)
     for decoder in found.decoders:
-        ui.out.print(f"decoder   {_decoder(found, decoder.name)}", soft_wrap=True)
+        ui.out.print(f"decoder   {_decoder(found, decoder.name)}", soft_wrap=True, markup=False)
     device = f" ({found.iommu.device})" if found.iommu.device else ""
-    ui.out.print(f"iommu     {found.iommu.driver or 'none'}{device}")
+    ui.out.print(f"iommu     {found.iommu.driver or 'none'}{device}", markup=False)
     width = max(len(mode) for mode in found.modes)
     for mode, setup in found.iommu.modes.items():
         by_default = "*" if mode in found.default_modes else " "
-        ui.out.print(f"  {by_default} {mode:<{width}}  {uboot.bootargs(found.boot, setup)}", soft_wrap=True)
+        ui.out.print(
+            f"  {by_default} {mode:<{width}}  {uboot.bootargs(found.boot, setup)}",
+            soft_wrap=True,
+            markup=False,
+        )
         for command in setup.uboot:
-            ui.out.print(f"    {'':<{width}}  U-Boot: {command}", soft_wrap=True)
+            ui.out.print(f"    {'':<{width}}  U-Boot: {command}", soft_wrap=True, markup=False)
     ui.out.print("* by default, without --iommu")
 
 
