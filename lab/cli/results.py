@@ -46,7 +46,7 @@ def show(
     from lab.results.folder import RunFolder
     from lab.results.folder import as_json as document
     from lab.results.store import Store
-    from lab.results.terminal import MatrixView
+    from lab.results.terminal import show as show_matrix
 
     path = _store(store)
     with Store(path, create=False) as kept:
@@ -56,7 +56,7 @@ def show(
         typer.echo(document(outcome), nl=False)
         return
     report = RunFolder(path.parent / found.id).report
-    out.print(MatrixView(outcome, report if report.exists() else None))
+    show_matrix(out, outcome, report if report.exists() else None)
 
 
 def _store(path: Path | None) -> Path:

@@ -65,7 +65,7 @@ def table(lines: list[RunLine], *, plain: bool = False) -> Table:
         )
     for line in lines:
         cells = Text("  ").join(
-            Text(f"{look.ascii if plain else look.symbol} {count}", style=look.colour)
+            Text(f"{count}{look.ascii if plain else look.symbol}", style=look.colour)
             for look, count in ((STATUSES[status], count) for status, count in line.counts.items())
         )
         found.add_row(

@@ -63,6 +63,10 @@ class ResultLog:
             raise LabError(f"{path}: cannot be written ({error.strerror})") from None
         return log
 
+    def plan(self, run: Run) -> None:
+        """Append a further header of the same run: what another board of it sets out to measure."""
+        self._append(run.to_json())
+
     def write(self, result: Result) -> None:
         """Append ``result``; it is on the disk when this returns. Raises LabError (disk full, say)."""
         self._append(result.to_json())

@@ -108,7 +108,9 @@ def summary(outcome: Outcome) -> str:
     if not wrong:
         return f"{cells}, all as expected{skipped}" if total else "nothing was measured"
     good = sum(cell.as_expected for cell in outcome.cells)
-    return f"{cells}: {', '.join(wrong)}, {good} as expected{skipped}"
+    if good:
+        wrong.append(f"{good} as expected{skipped}")
+    return f"{cells}: {', '.join(wrong)}"
 
 
 def _expected(cell: Result) -> str:

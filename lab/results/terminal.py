@@ -25,7 +25,7 @@ _MARKS = {"≠": "!=", "×": "x", "→": "->", "─": "-", "…": "...", "·": "
 class MatrixView:
     """What ``lab run`` ends with: the unexpected, the matrix of each target, the summary.
 
-    ``report`` is named in the last line. Print it with a rich console.
+    ``report`` is named in the last line. Print it by ``show``.
     """
 
     outcome: Outcome
@@ -55,6 +55,11 @@ class MatrixView:
             yield Text(" ", no_wrap=True, overflow="ignore").append_text(where)
 
 
+def show(console: Console, outcome: Outcome, report: Path | None = None) -> None:
+    """Print ``MatrixView``. Commands and paths are never cut but folded by the terminal: they can be copied."""
+    console.print(MatrixView(outcome, report), crop=False)
+
+
 class _Pen:
     """Writes lines for one width. ``plain``: no Unicode beyond what the results themselves bring."""
 
@@ -78,6 +83,7 @@ class _Pen:
         """``before`` and ``body``, whose further lines begin where its first one does."""
         indent = cell_len(str(before))
         for line in body.wrap(self.console, max(self.width - indent, 10)):
+            line.rstrip()
             yield Text.assemble(before, line)
             before = " " * indent
 

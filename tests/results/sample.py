@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 from lab.base.words import IommuMode, Status, Verdict
@@ -43,6 +44,7 @@ def truth(target: str, mode: IommuMode, allocator: str) -> tuple[Verdict, int | 
     return Verdict.REFUSED, 14, SCATTERED
 
 
+@cache
 def picture(seed: int, *, broken: bool = False) -> bytes:
     """An NV12 frame, WIDTH x HEIGHT; ``broken``: half of it is a canary byte."""
     luma = bytearray()

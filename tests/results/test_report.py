@@ -1,0 +1,190 @@
+"""The report is one safe file, whatever a board, a name or a log brings into it."""
+
+from __future__ import annotations
+
+import base64
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lab.base.words import IommuMode, Status, Verdict
+from lab.results import Outcome, Result
+from lab.results.evidence import clean, view
+from lab.results.report import report
+from tests.results.sample import bad_run, good_run, picture, plan, result, run
+from tests.results.strategies import plain_json, results
+
+TAGS = {
+    "html",
+    "head",
+    "meta",
+    "title",
+    "style",
+    "body",
+    "header",
+    "h1",
+    "h2",
+    "h3",
+    "h4",
+    "p",
+    "span",
+    "code",
+    "div",
+}
+TAGS |= {"table", "thead", "tbody", "tr", "th", "td", "a", "ul", "li", "label", "input", "section", "details"}
+TAGS |= {"summary", "figure", "img", "figcaption", "svg", "g", "text", "line", "rect", "pre", "strong", "br"}
+ATTRIBUTES = {
+    "class",
+    "id",
+    "href",
+    "src",
+    "alt",
+    "width",
+    "height",
+    "scope",
+    "lang",
+    "charset",
+    "name",
+    "content",
+}
+ATTRIBUTES |= {
+    "http-equiv",
+    "role",
+    "aria-hidden",
+    "aria-label",
+    "type",
+    "checked",
+    "open",
+    "viewbox",
+    "transform",
+}
+ATTRIBUTES |= {"x", "y", "x1", "y1", "x2", "y2", "text-anchor"}
+EMPTY = {"meta", "br", "img", "input"}
+
+
+class Page(HTMLParser):
+    """Reads a page and refuses whatever the template has not."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.words: list[str] = []
+        self.links: list[str] = []
+        self.anchors: set[str] = set()
+        self.images: list[str] = []
+        self.opened: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.opened == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        assert tag in TAGS, tag
+        assert set(found) <= ATTRIBUTES, found
+        if tag not in EMPTY and not self.get_starttag_text().endswith("/>"):  # type: ignore[union-attr]
+            self.opened.append(tag)
+        if tag == "a":
+            self.links.append(str(found["href"]))
+        if tag == "img":
+            self.images.append(str(found["src"]))
+        if "id" in found:
+            self.anchors.add(str(found["id"]))
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.opened.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+def page(items: list[Result]) -> Page:
+    found = Page(report(Outcome.of(items)))
+    assert all(link.startswith("#") and link[1:] in found.anchors for link in found.links)
+    assert all(image.startswith("data:image/png;base64,") for image in found.images)
+    return found
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(results(), max_size=3))
+def test_nothing_in_a_result_becomes_markup(items: list[Result]) -> None:
+    page(items)
+
+
+@pytest.mark.parametrize(
+    "where", ["test", "target", "place", "path", "reason", "log", "repeat", "soc", "kernel"]
+)
+def test_hostile_text_is_shown_as_text(where: str) -> None:
+    hostile = "</pre><script>alert('1')</script>{{ 7 * 7 }}"
+    changes = {where: hostile} | ({"path": "", "allocator": ""} if where == "test" else {})
+    assert hostile in page([result(**changes)]).text
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.dictionaries(
+    st.sampled_from(["frames", "format", "maps", "pages", "buffer", "attachments", "errno", "times", "faults",
+                     "swiotlb_hiwater", "copies", "canary", "missing", "kmsg", "fault_lines", "stage", "x"]),
+    plain_json | st.lists(st.fixed_dictionaries({"data": plain_json, "phys": plain_json, "dma": plain_json})),
+))  # fmt: skip
+def test_evidence_of_any_shape_is_shown_somehow(evidence: dict[str, Any]) -> None:
+    page([result(evidence=evidence)])
+
+
+def test_the_bad_run_tells_everything() -> None:
+    outcome = Outcome.of(bad_run(), run(plan(good_run())))
+    found = Page(report(outcome))
+    for words in (
+        "65 cells: 1 not as expected, 1 broken test, 1 missing because the lab failed",
+        "virt-dma32 off udmabuf, 4K pages, scattered: corrupt, expected refused (EFAULT)",
+        "lab run board --target virt-dma32 --iommu off -k udmabuf-4k",
+        "dma-buf of udmabuf, inode 4711, 40960 bytes",
+        "10 pieces in 10 runs of memory, 1 range for the device",
+        "swiotlb high-water mark 0 before, 40 after",
+        "6.12.107+deb13-arm64",
+        "contiguous chunk is too small 4096/40960",
+    ):
+        assert words in found.text, words
+    # Two frames of four corrupt cells, each as read, as it should be, and the difference.
+    assert len(found.images) == 4 * 2 * 3
+    assert len([link for link in found.links if link.startswith("#cell-")]) == 3 + 6 * 3 + 2 * 3 + 2 * 8
+
+
+def test_pictures_are_of_wrong_frames_only() -> None:
+    form = {"width": 176, "height": 144, "fourcc": "NV12"}
+    good, wrong = picture(0), picture(0)[:-1] + b"\x01"
+    frames = [{"index": n, "data": data, "reference": good} for n, data in enumerate((good, wrong))]
+    (shown,) = view(result(evidence={"format": form, "frames": frames})).pictures
+    assert (shown.index, shown.note) == ("1", "1 of 38016 bytes differ")
+    bare = [{"index": 0, "data": wrong}]
+    (shown,) = view(result(evidence={"format": form, "frames": bare})).pictures
+    assert (shown.reference, shown.difference, shown.note) == ("", "", "")
+    assert base64.b64decode(shown.actual.partition(",")[2]).startswith(b"\x89PNG")
+
+
+def test_evidence_that_nobody_knows_is_kept_without_its_blobs() -> None:
+    rest = view(result(evidence={"novel": {"data": "A" * 400, "size": 3}})).rest
+    assert '"size": 3' in rest
+    assert '"data": "300 bytes"' in rest
+
+
+def test_terminal_sequences_leave_no_trace() -> None:
+    assert clean("\x1b[1;31mred\x1b[0m \x1b]0;title\x07on\r\nnext\x08\x1b[2J\tend\x1b") == "red on\nnext\tend"
+
+
+def test_a_report_of_nothing() -> None:
+    assert "nothing was measured" in Page(report(Outcome.of([]))).text
+
+
+def test_unexpected_cells_are_open() -> None:
+    wrong = result("t", IommuMode.OFF, "vgem", status=Status.FAIL, verdict=Verdict.CORRUPT)
+    text = report(Outcome.of([wrong, result("t", IommuMode.TRANSLATED, "vgem")]))
+    assert text.count("<details") == 2
+    assert text.count('<details class="wrong" open>') == 1
