@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import random
 from itertools import pairwise
 from pathlib import Path
 
@@ -126,6 +127,21 @@ def test_intra_frames_do_not_need_their_predecessors(film):
 def test_the_magic_never_appears_in_a_payload(film):
     stream = encode(film)
     assert stream.count(bytes.fromhex("4f4f4f4fffffffff")) == len(film)
+
+
+def test_stored_planes_lose_255_so_that_they_cannot_hold_the_magic():
+    magic = Plane(8, 8, bytes.fromhex("4f4f4f4fffffffff") * 8)
+    noise = Plane(16, 16, bytes(random.Random(1).randbytes(256)))
+    stream = encode(
+        [Frame(16, 16, noise, magic, noise_8x8 := Plane(8, 8, noise.data[:64]))], intra_threshold=0
+    )
+    assert stream.count(magic.data[:8]) == 1
+    assert next(decode(stream)).cr.data == noise_8x8.data.replace(b"\xff", b"\xfe")
+
+
+def test_chroma_of_odd_sizes_is_rounded_down():
+    assert chroma_size(33, 49) == (16, 24)
+    assert luma_size(33, 49) == (40, 56)
 
 
 def test_unchanged_pictures_cost_next_to_nothing():

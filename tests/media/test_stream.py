@@ -66,6 +66,16 @@ def test_stream_that_begins_with_a_p_frame():
         list(decode(second[:20] + flags.to_bytes(4) + second[24:]))
 
 
+def test_a_block_header_with_bit_14_is_no_block():
+    payload = struct.pack(">6H", 0x4000, 15, 0, 15, 0, 15)
+    with pytest.raises(MediaError, match="0x4000 has bit 14 set") as caught:
+        list(decode(Header(8, 8, 0x400, len(payload)).pack() + payload))
+    assert caught.value.offset == 44
+    assert next(decode(Header(8, 8, 0x400, len(payload)).pack() + bytes(2) + payload[2:])).y.data == bytes(
+        [128] * 64
+    )
+
+
 def test_largest_claim_with_an_empty_payload_is_refused_at_once():
     stream = Header(4096, 2160, 0x400, 0).pack()
     with pytest.raises(MediaError, match="payload ends within a block"):

@@ -109,6 +109,14 @@ def test_mask_mismatch():
     assert expected(ALLOCATORS["decoder-mmap"], wrong, SMALL, IommuMode.OFF).verdict is LOST
 
 
+def test_pages_on_both_sides_of_the_mask_are_refused():
+    # Those within keep their addresses, those beyond get bounce slots: no run, however they lie.
+    for contiguous in (True, False):
+        layout = Layout(contiguous, Reach.ACROSS)
+        found = expected(ALLOCATORS["heap-system"], WIDE, LARGE, IommuMode.OFF, layout=layout)
+        assert (found.verdict, found.errno) == (NO, errno.EFAULT)
+
+
 def test_missing_heap_is_named():
     board = BoardFacts(ram=SMALL.ram, heaps=("system",))
     found = expected(ALLOCATORS["heap-cma"], WIDE, board, IommuMode.TRANSLATED)

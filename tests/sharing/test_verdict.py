@@ -165,6 +165,28 @@ def test_each_missing_source_is_named(source, scene):
         assert found.reasons
 
 
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("attachments", "who is attached"),
+        ("maps", "what the decoder mapped"),
+        ("bounced", "whether pages bounced"),
+        ("swiotlb_hiwater", "high-water mark"),
+        ("faults", "whether the IOMMU faulted"),
+        ("canary", "what the buffer held before"),
+        ("buffer", "which dma-buf"),
+    ],
+)
+def test_a_source_without_an_answer_is_asked_for_by_name(source, words):
+    found = verdict(scenes.shared(**{source: None}))
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert words in found.reason
+
+
+def test_another_decoders_buffer_is_not_the_decoders_own():
+    assert verdict(scenes.own(allocator="other-decoder")).verdict is Verdict.COPIED
+
+
 def test_sources_that_the_kernel_lacks_for_good():
     harmless = ["trace:vb2:vb2_buf_done", "trace:iommu:map", "trace:dma:dma_alloc_sgt"]
     assert verdict(scenes.shared(missing=harmless)).verdict is Verdict.ZERO_COPY
