@@ -64,7 +64,7 @@ class ResultLog:
         return log
 
     def plan(self, run: Run) -> None:
-        """Append a further header of the same run: what another board of it sets out to measure."""
+        """Append a further line of the same run: what another of its boards sets out to measure."""
         self._append(run.to_json())
 
     def write(self, result: Result) -> None:
@@ -125,7 +125,8 @@ def read(path: Path) -> LogContents:
             if isinstance(record, Result):
                 results.append(record)
             elif isinstance(record, Run):
-                runs.setdefault(record.id, record)
+                known = runs.get(record.id)
+                runs[record.id] = known.joined(record) if known else record
     except OSError as error:
         raise ConfigError(f"cannot be read ({error.strerror})", file=path) from None
     return LogContents(tuple(runs.values()), tuple(results), tuple(problems))

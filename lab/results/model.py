@@ -71,7 +71,9 @@ class Cell:
 class Run:
     """A run: what was asked for. It is the first line of a result log.
 
-    ``planned``: all cells that the run set out to measure; one without a result is missing.
+    ``planned``: all cells that the run set out to measure; one without a result is missing. What
+    is planned later (each target's pytest process collects its own tests) comes as further lines
+    of the same run, which ``joined`` puts together.
     ``environment``: what holds for the whole run (host, versions, command line settings).
     """
 
@@ -83,6 +85,18 @@ class Run:
 
     def __post_init__(self) -> None:
         _make_plain(self)
+
+    def joined(self, other: Run) -> Run:
+        """This run with what ``other``, the same run, adds to it. Joining again changes nothing."""
+        planned = {cell.key: cell for cell in (*other.planned, *self.planned)}
+        order = dict.fromkeys(cell.key for cell in (*self.planned, *other.planned))
+        return Run(
+            id=self.id,
+            started=min(self.started, other.started),
+            command=self.command or other.command,
+            planned=tuple(planned[key] for key in order),
+            environment={**other.environment, **self.environment},
+        )
 
     def to_json(self) -> str:
         """One line without its newline."""

@@ -182,6 +182,10 @@ def _explained(path: Path) -> Iterator[None]:
 
 
 def _put_run(connection: Connection, run: Run) -> None:
+    """Add ``run``, or to what the store has of it: an earlier log may have been cut off."""
+    known = connection.execute(select(RunRow.__table__).where(RunRow.name == run.id)).one_or_none()
+    if known is not None and known.complete:
+        run = _run_of(known._mapping).joined(run)
     values = {
         "started": run.started,
         "command": run.command,
@@ -189,10 +193,9 @@ def _put_run(connection: Connection, run: Run) -> None:
         "environment": run.environment,
         "complete": True,
     }
-    known = connection.execute(select(RunRow.id, RunRow.complete).where(RunRow.name == run.id)).one_or_none()
     if known is None:
         connection.execute(insert(RunRow), {"name": run.id, **values})
-    elif not known.complete:
+    else:
         connection.execute(update(RunRow).where(RunRow.id == known.id).values(**values))
 
 

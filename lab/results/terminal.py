@@ -56,7 +56,7 @@ class MatrixView:
 
 
 def show(console: Console, outcome: Outcome, report: Path | None = None) -> None:
-    """Print ``MatrixView``. Commands and paths are never cut but folded by the terminal: they can be copied."""
+    """Print ``MatrixView``. Commands and paths are left to the terminal to fold: they can be copied."""
     console.print(MatrixView(outcome, report), crop=False)
 
 

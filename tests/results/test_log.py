@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab.base.errors import ConfigError, LabError
-from lab.results import ResultLog, read
+from lab.results import ResultLog, Run, read
 from lab.results import log as log_module
 from tests.results.sample import plan, result, run
 
 WRITER = """
 import sys
+from datetime import timedelta
 from pathlib import Path
 from lab.results import ResultLog
 from tests.results.sample import result
@@ -143,3 +145,12 @@ def test_a_log_is_never_overwritten_and_never_invented(tmp_path: Path) -> None:
         ResultLog(tmp_path / "none.jsonl")
     with pytest.raises(ConfigError, match="cannot be read"):
         read(tmp_path / "none.jsonl")
+
+
+def test_cells_that_are_planned_later_belong_to_the_run(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    cells = plan([result("a"), result("b")])
+    header = run(cells[:1])
+    with ResultLog.create(path, header) as log:
+        log.plan(Run(id=header.id, started=header.started + timedelta(minutes=1), planned=cells))
+    assert read(path).runs == (run(cells),)

@@ -96,6 +96,14 @@ def test_a_log_whose_first_line_is_lost_is_completed_later(tmp_path: Path) -> No
         assert store.results(header.id) == items
 
 
+def test_what_is_planned_later_arrives_in_the_store(tmp_path: Path) -> None:
+    whole = plan(good_run(["virt-cma"]))
+    with Store(tmp_path / "s") as store:
+        for planned in (whole[:2], whole, whole[:2]):
+            store.ingest(LogContents((run(planned),), ()))
+        assert store.runs() == [run(whole)]
+
+
 def test_processes_that_ingest_at_once_into_a_new_store(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from lab.results.store import Store\n"
