@@ -1,0 +1,82 @@
+"""``lab run``: boot boards, run suites, print the sharing matrix."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def _suites(incomplete: str) -> list[str]:
+    from lab.runs.request import suite_names
+
+    return [name for name in suite_names() if name.startswith(incomplete)]
+
+
+def _targets(incomplete: str) -> list[str]:
+    from lab.boards.target import names
+
+    return [name for name in names() if name.startswith(incomplete)]
+
+
+def run(
+    suites: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[SUITE]...", help="Suites to run (default: all).", autocompletion=_suites),
+    ] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--target",
+            "-t",
+            metavar="NAME",
+            help="Target to run on; repeat for more.",
+            autocompletion=_targets,
+        ),
+    ] = None,
+    iommu: Annotated[
+        str | None,
+        typer.Option(metavar="MODE,...", help="IOMMU modes: translated, lazy, passthrough, off."),
+    ] = None,
+    keyword: Annotated[
+        str | None, typer.Option("-k", metavar="EXPR", help="Only tests that match, as pytest's -k.")
+    ] = None,
+    results: Annotated[Path, typer.Option(metavar="DIR", help="Folder for this and earlier runs.")] = Path(
+        "results"
+    ),
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write every cell as JSON.")] = None,
+    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write JUnit XML.")] = None,
+    report: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the HTML report.")] = None,
+    bisect: Annotated[
+        bool, typer.Option("--bisect", help="Exit codes for `git bisect run`: 125 when the lab failed.")
+    ] = False,
+) -> None:
+    """Boot a board in each IOMMU mode, run the suites, print which buffers are shared without a copy.
+
+    Without arguments: every suite on the virtual board virt-smmu.
+
+    Exit code 0: every verdict as expected; 1: at least one was not; 2: usage or configuration;
+    3: the lab failed and nothing can be said; 130: interrupted.
+
+    Examples:
+      lab run board --target virt-smmu --iommu translated,off
+      lab run -t virt-smmu -t virt-dma32 --junit out.xml
+      lab run -k "import and udmabuf"
+    """
+    from lab.cli.run_view import conduct
+    from lab.results.folder import new_id
+    from lab.runs.request import DEFAULT_TARGET, Request, find_suites
+
+    request = Request(
+        id=new_id(),
+        suites=find_suites(suites or []),
+        targets=tuple(dict.fromkeys(target or [DEFAULT_TARGET])),
+        iommu=iommu,
+        keyword=keyword,
+        results=results,
+        command=shlex.join(["lab", *sys.argv[1:]]),
+    )
+    raise typer.Exit(conduct(request, json=json, junit=junit, report=report, bisect=bisect))

@@ -1,0 +1,174 @@
+"""What a suite holds in its hands: a decoder of the booted board, and what a share turned out to be."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+from lab.base.words import IommuMode, Verdict
+from lab.boards import Board
+from lab.boards.target import Decoder as DecoderEntry
+from lab.media import Stream
+from lab.runs.record import Attempt
+from lab.sharing import (
+    Allocator,
+    BoardFacts,
+    DecoderFacts,
+    Evidence,
+    Judgement,
+    Outcome,
+    Standing,
+    judge,
+    settle,
+)
+
+KEEP_PIXELS = (Verdict.CORRUPT, Verdict.FAULTED, Verdict.INCONCLUSIVE)
+"""Verdicts whose frames are kept in the evidence, to be looked at beside their references."""
+
+SHARE_TIMEOUT = 60.0
+"""Seconds for one share, all frames of its stream together; the agent gives up sooner where nothing moves."""
+
+LUCKY_TRIES = 3
+"""Shares to try while the pages are luckier than the allocator guarantees (`lab.sharing.settle`)."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """One share, judged and held against the constraint model. ``raw``: the agent's evidence."""
+
+    allocator: Allocator
+    judgement: Judgement
+    outcome: Outcome
+    raw: dict[str, Any]
+
+    @property
+    def verdict(self) -> Verdict:
+        """What it turned out to be."""
+        return self.outcome.verdict
+
+    @property
+    def as_expected(self) -> bool:
+        """Whether that is what the constraint model derives for this boot, errno of a refusal included."""
+        return self.outcome.passed
+
+    @property
+    def frames(self) -> list[bytes]:
+        """The frames as the consumer read them."""
+        return [frame["data"] for frame in self.raw["frames"]]
+
+    def explain(self) -> str:
+        """Why the verdict is what it is, in one line."""
+        return self.outcome.reason
+
+
+class Decoder:
+    """A decoder of the booted board. What it does is noted in ``attempt``."""
+
+    def __init__(self, board: Board, entry: DecoderEntry, mode: IommuMode, attempt: Attempt) -> None:
+        self.board = board
+        self.entry = entry
+        self.mode = mode
+        self._attempt = attempt
+        attempt.importer = entry.device
+
+    @property
+    def name(self) -> str:
+        """Its name in the target file."""
+        return self.entry.name
+
+    @property
+    def device(self) -> str:
+        """Its name on its bus: "0000:00:01.0"."""
+        return self.entry.device
+
+    @property
+    def node(self) -> str | None:
+        """Its video node, or None where its driver did not probe."""
+        found = {item["device"]: str(item["node"]) for item in self.board.agent.call("decoders")}
+        return found.get(self.entry.device)
+
+    def share(self, stream: Stream, **options: Any) -> dict[str, Any]:
+        """Have the agent decode ``stream``, which may be damaged; the raw evidence (`lab.agent.share.share`)."""
+        arguments = {"stream": stream.data, "sizes": stream.sizes, "device": self.entry.device, **options}
+        raw: dict[str, Any] = self.board.agent.request("share", arguments, timeout=SHARE_TIMEOUT)
+        return raw
+
+    def decode_into(
+        self,
+        allocator: Allocator,
+        stream: Stream,
+        *,
+        capture: str = "NV12",
+        dma_mask: int | None = None,
+        note: bool = True,
+        **options: Any,
+    ) -> Share:
+        """Decode ``stream`` into buffers of ``allocator`` on the board; judge what happened, and note it.
+
+        ``capture``: fourcc of the raw format. ``dma_mask``: bits that the driver was told instead of
+        the target's. ``note``: whether this share is the one that the test is about. ``options`` go
+        to the agent (`lab.agent.share.share`).
+        """
+        facts = DecoderFacts(
+            name=self.entry.name,
+            dma_mask_bits=dma_mask or self.entry.dma_mask,
+            device_bits=self.entry.address_bits,
+            contiguous=self.entry.contiguous,
+            behind_iommu=self.entry.behind_iommu,
+        )
+        memory = BoardFacts.from_raw(self.board.facts)
+        for _ in range(LUCKY_TRIES):
+            raw = self.share(
+                stream,
+                allocator=allocator.provider,
+                capture=capture,
+                copy_control=allocator.copy,
+                **options,
+            )
+            layout = raw["format"] or {}
+            references = stream.references(
+                capture, stride=layout.get("bytesperline"), height=layout.get("height")
+            )
+            judgement = judge(Evidence.from_raw(raw), references)
+            size = layout.get("sizeimage") or len(references[0])
+            outcome = settle(judgement, allocator, facts, memory, self.mode, size=size)
+            if outcome.standing is not Standing.UNTESTED:
+                break
+        share = Share(allocator, judgement, outcome, raw)
+        if note:
+            self._note(share, references)
+        return share
+
+    def _note(self, share: Share, references: list[bytes]) -> None:
+        attempt = self._attempt
+        attempt.verdict = share.verdict
+        attempt.errno = share.judgement.errno
+        attempt.reasons = share.judgement.reasons
+        attempt.expected = share.outcome.expectation.verdict
+        attempt.expected_errno = share.outcome.expectation.errno
+        attempt.expected_reason = share.outcome.expectation.reason
+        keep = share.verdict in KEEP_PIXELS
+        attempt.evidence = {**share.raw, "frames": _frames(share.raw["frames"], references, keep=keep)}
+        times = share.raw["times"]
+        attempt.metrics.update({f"{stage}_seconds": seconds for stage, seconds in times.items()})
+        if share.raw["stage"] == "done":
+            attempt.metrics["frames_per_second"] = len(share.raw["frames"]) / times["decode"]
+
+
+def _frames(frames: list[dict[str, Any]], references: list[bytes], *, keep: bool) -> list[dict[str, Any]]:
+    """Frames for the record: hashes; with ``keep`` the pixels and their references, too, as base64."""
+    noted = []
+    for frame in frames:
+        entry = {key: value for key, value in frame.items() if key != "data"}
+        entry["sha256"] = hashlib.sha256(frame["data"]).hexdigest()
+        if frame["index"] < len(references):
+            reference = references[frame["index"]]
+            entry["reference_sha256"] = hashlib.sha256(reference).hexdigest()
+            if keep:
+                entry["reference"] = base64.b64encode(reference).decode()
+        if keep:
+            entry["data"] = base64.b64encode(frame["data"]).decode()
+        noted.append(entry)
+    return noted

@@ -1,0 +1,48 @@
+"""The fixtures of the suites: a test takes a decoder and a stream, and asks for nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import pytest
+
+from lab.base.errors import LabError
+from lab.base.words import IommuMode
+from lab.boards import Board
+from lab.boards.target import Decoder as DecoderEntry
+from lab.media import Stream, sample
+from lab.runs.devices import Decoder
+from lab.runs.record import ATTEMPT
+from lab.runs.session import SESSION
+
+
+@pytest.fixture
+def board(request: pytest.FixtureRequest, iommu_mode: IommuMode) -> Iterator[Board]:
+    """The board, booted in this test's IOMMU mode, which was verified on it. Afterwards all is closed."""
+    attempt = request.node.stash[ATTEMPT]
+    booted = request.config.stash[SESSION].lab.board(iommu_mode)
+    attempt.iommu_verified = booted.mode
+    attempt.kernel = booted.facts["kernel"]
+    mark = booted.mark()
+    yield booted
+    # A board that the test lost is said already, and the next test boots it again.
+    with contextlib.suppress(LabError):
+        booted.agent.call("reset", timeout=10)
+    attempt.log = booted.console_since(mark)
+
+
+@pytest.fixture
+def decoder(request: pytest.FixtureRequest, board: Board, iommu_mode: IommuMode) -> Decoder:
+    """The decoder of the target file that this test is for."""
+    entry: DecoderEntry = request.param
+    return Decoder(board, entry, iommu_mode, request.node.stash[ATTEMPT])
+
+
+@pytest.fixture(scope="session")
+def stream() -> Stream:
+    """One key frame of 96x64: three pages, so that a scattered buffer has several runs.
+
+    The virtual decoder takes 0.6 s for it.
+    """
+    return sample(96, 64, count=1)

@@ -1,0 +1,97 @@
+"""The pytest plugin of the suites: options, IOMMU modes, one board a session, one result an attempt.
+
+``pytest suites --lg-env targets/virt-smmu.yaml --iommu translated,off`` is all that a labgrid user
+needs. Without ``--lg-env`` (or with an environment that is no target of ours) the plugin does nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Generator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lab.base.errors import LabError, SharelabError
+from lab.runs.record import RETRIES
+
+if TYPE_CHECKING:  # heavy, and not needed by a pytest that has no board
+    from lab.runs.session import Session
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options beside labgrid's own."""
+    group = parser.getgroup("sharelab")
+    group.addoption("--iommu", metavar="MODE,...", help="IOMMU modes to boot (default: the target's)")
+    group.addoption("--lab-results", metavar="FILE", type=Path, help="write one JSON line per result to FILE")
+    group.addoption("--lab-run", metavar="ID", default="", help="identity of the run in the results")
+    # For `lab run`: a pipe through which it hears what goes on.
+    group.addoption("--lab-events", metavar="FD", type=int, help=argparse.SUPPRESS)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Open the lab before labgrid reads its environment, and hand labgrid the one made for this session."""
+    config.addinivalue_line(
+        "markers", "every_decoder: run on each decoder of the board, not on the first only"
+    )
+    env = config.getoption("lg_env", None) or os.environ.get("LG_ENV")
+    if env is None:
+        return
+    from lab.runs import fixtures, session
+
+    try:
+        if not session.is_target(Path(env)):
+            return
+        opened = session.Session(Path(env), config.option)
+        config.add_cleanup(opened.close)
+        if not config.option.collectonly:
+            config.option.lg_env = str(opened.open())
+    except SharelabError as error:
+        raise pytest.UsageError(str(error)) from None
+    config.stash[session.SESSION] = opened
+    config.pluginmanager.register(Hooks(opened), "sharelab-session")
+    config.pluginmanager.register(fixtures, "sharelab-fixtures")
+
+
+class Hooks:
+    """What pytest calls while a session with a board runs."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Each test in each IOMMU mode (session scope, so that a mode is booted once), on its decoders."""
+        if "iommu_mode" in metafunc.fixturenames:
+            metafunc.parametrize("iommu_mode", self._session.modes, ids=str, scope="session")
+        if "decoder" in metafunc.fixturenames:
+            decoders = self._session.target.decoders
+            if metafunc.definition.get_closest_marker("every_decoder") is None:
+                decoders = decoders[:1]
+            metafunc.parametrize("decoder", decoders, ids=[d.name for d in decoders], indirect=True)
+
+    def pytest_itemcollected(self, item: pytest.Item) -> None:
+        """What the lab broke is tried again (`record.RETRIES`)."""
+        item.add_marker(pytest.mark.flaky(reruns=RETRIES, only_rerun=[LabError]))
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """The cells are planned: from now on one without a result is missing."""
+        if not session.config.option.collectonly:
+            self._session.plan(session.items)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None]:
+        """An attempt begins."""
+        self._session.begin(item)
+        yield
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Each phase is noted; with the last one the attempt's result is written."""
+        report = yield
+        self._session.phase(item, call)
+        return report

@@ -1,0 +1,54 @@
+"""What ``lab run`` was asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.base import dirs
+from lab.base.errors import ConfigError
+
+DEFAULT_TARGET = "virt-smmu"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """A run to do. ``iommu``: a ``MODE,...`` list, None for each target's own modes.
+
+    ``results``: the folder that holds the folders of runs.
+    """
+
+    suites: tuple[Path, ...]
+    targets: tuple[str, ...]
+    results: Path
+    iommu: str | None = None
+    keyword: str | None = None
+    command: str = ""
+    id: str
+
+
+def suites_folder() -> Path:
+    """Where the suites of this checkout lie."""
+    return dirs.root() / "suites"
+
+
+def suite_names() -> list[str]:
+    """The folders of ``suites/`` that hold tests."""
+    return sorted(path.name for path in suites_folder().iterdir() if any(path.glob("test_*.py")))
+
+
+def find_suites(names: list[str]) -> tuple[Path, ...]:
+    """Folders or files of the suites called ``names``; every suite where none is named.
+
+    A name is a folder of ``suites/``, or a path to a test file. Raises ConfigError that lists what is there.
+    """
+    known = suite_names()
+    found = []
+    for name in names or known:
+        for path in (suites_folder() / name, Path(name)):
+            if path.exists():
+                found.append(path.resolve())
+                break
+        else:
+            raise ConfigError(f"unknown suite '{name}'", hint=f"known: {', '.join(known)}")
+    return tuple(found)

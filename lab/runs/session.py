@@ -1,0 +1,206 @@
+"""One pytest session on one board: opens the lab, plans the cells, writes one result per attempt."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.base import yamlfile
+from lab.base.errors import ConfigError
+from lab.base.words import IommuMode, Status
+from lab.boards import Target, load_target
+from lab.results.folder import new_id
+from lab.results.log import ResultLog
+from lab.results.model import Cell, Result, Run
+from lab.runs.events import EventWriter
+from lab.runs.lab import Lab, place_from_environment
+from lab.runs.record import ATTEMPT, RETRIES, Attempt, note_phase
+
+SESSION = pytest.StashKey["Session"]()
+
+
+def is_target(env: Path) -> bool:
+    """Whether a labgrid environment is one of our targets: it then names its SoC."""
+    data, _ = yamlfile.read(env)
+    return isinstance(data, dict) and "soc" in data
+
+
+def parse_modes(text: str | None, target: Target) -> list[IommuMode]:
+    """The IOMMU modes of a ``MODE,...`` option, or the target's own. Raises ConfigError."""
+    if not text:
+        return list(target.default_modes)
+    modes = []
+    for word in text.split(","):
+        try:
+            modes.append(target.mode(IommuMode(word.strip())))
+        except ValueError:
+            known = ", ".join(IommuMode)
+            raise ConfigError(f"'{word}' is no IOMMU mode", hint=f"one of {known}") from None
+    return list(dict.fromkeys(modes))
+
+
+class Session:
+    """What the plugin's hooks and fixtures share."""
+
+    def __init__(self, env: Path, options: argparse.Namespace) -> None:
+        self.target = load_target(env)
+        self.modes = parse_modes(options.iommu, self.target)
+        self.run = options.lab_run or new_id()
+        self.events = EventWriter(options.lab_events)
+        self._results: Path | None = options.lab_results
+        self._log: ResultLog | None = None
+        self._lab: Lab | None = None
+
+    @property
+    def lab(self) -> Lab:
+        """The opened lab."""
+        assert self._lab is not None, "the lab is opened when pytest configures"
+        return self._lab
+
+    def open(self) -> Path:
+        """Build the image, start the virtual rack where there is one; the labgrid environment to use."""
+        self._lab = Lab(self.target, place=place_from_environment(), events=self.events)
+        return self._lab.open()
+
+    def close(self) -> None:
+        """Board off, rack down. Safe to call at any moment."""
+        if self._lab is not None:
+            self._lab.close()
+
+    def plan(self, items: Sequence[pytest.Item]) -> None:
+        """Write down which cells this session sets out to measure."""
+        cells = tuple(self.cell(item) for item in items if "iommu_mode" in _params(item))
+        if self._results is not None:
+            run = Run(id=self.run, started=datetime.now(UTC), planned=cells)
+            if self._results.exists():
+                self._log = ResultLog(self._results)
+                self._log.plan(run)
+            else:
+                self._log = ResultLog.create(self._results, run)
+        self.events.emit(
+            "plan", target=self.target.name, cells=len(cells), modes=[str(m) for m in self.modes]
+        )
+
+    def cell(self, item: pytest.Item) -> Cell:
+        """The cell that a collected test measures."""
+        params = _params(item)
+        allocator = params.get("allocator")
+        decoder = params.get("decoder")
+        return Cell(
+            test=test_name(item),
+            target=self.target.name,
+            iommu=params["iommu_mode"],
+            suite=_suite(item),
+            soc=self.target.soc,
+            allocator=allocator.name if allocator else "",
+            path=allocator.title if allocator else "",
+            decoder=decoder.name if decoder else "",
+        )
+
+    def begin(self, item: pytest.Item) -> None:
+        """An attempt at ``item`` begins."""
+        previous = item.stash.get(ATTEMPT, None)
+        number = previous.number + 1 if previous else 1
+        item.stash[ATTEMPT] = Attempt(number=number, started=time.time())
+        if "iommu_mode" in _params(item):
+            mode = str(_params(item)["iommu_mode"])
+            self.events.emit("begin", test=test_name(item), iommu=mode, attempt=number)
+
+    def phase(self, item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+        """A phase of the attempt ended; with teardown its result is written."""
+        attempt = item.stash[ATTEMPT]
+        note_phase(attempt, call)
+        if call.when != "teardown" or "iommu_mode" not in _params(item):
+            return
+        result = self._result(item, attempt)
+        if self._log is not None:
+            self._log.write(result)
+        self.events.emit(
+            "result",
+            test=result.test,
+            iommu=str(result.iommu_asked),
+            status=str(result.status),
+            reason=result.reason,
+            retried=result.status is Status.MISS and attempt.number <= RETRIES,
+        )
+
+    def _result(self, item: pytest.Item, attempt: Attempt) -> Result:
+        cell = self.cell(item)
+        return Result(
+            run=self.run,
+            test=cell.test,
+            target=cell.target,
+            iommu_asked=cell.iommu,
+            status=attempt.status,
+            started=datetime.fromtimestamp(attempt.started, UTC),
+            attempt=attempt.number,
+            place=self.lab.place,
+            soc=cell.soc,
+            suite=cell.suite,
+            allocator=cell.allocator,
+            importer=attempt.importer,
+            path=cell.path,
+            decoder=cell.decoder,
+            iommu_verified=attempt.iommu_verified,
+            verdict=attempt.verdict,
+            expected=attempt.expected,
+            expected_errno=attempt.expected_errno,
+            expected_reason=attempt.expected_reason,
+            errno=attempt.errno,
+            reason=attempt.reason,
+            reasons=attempt.reasons,
+            duration=time.time() - attempt.started,
+            evidence=attempt.evidence,
+            metrics=attempt.metrics,
+            log="\n".join(part for part in (attempt.log, attempt.detail) if part),
+            repeat=self.repeat(cell),
+            image=self.lab.image.digest,
+            kernel=attempt.kernel,
+        )
+
+    def repeat(self, cell: Cell) -> str:
+        """The command that measures ``cell`` again."""
+        test, _, rest = cell.test.rpartition("::")[2].partition("[")
+        words = " and ".join([test, *filter(None, (cell.decoder, cell.allocator))])
+        if rest and not cell.allocator:
+            words = f"{test}[{rest}" if not cell.decoder else words
+        command = ["lab", "run", cell.suite, "--target", cell.target, "--iommu", str(cell.iommu), "-k", words]
+        return shlex.join(command)
+
+
+def _params(item: pytest.Item) -> dict[str, Any]:
+    return item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+
+
+def _suite(item: pytest.Item) -> str:
+    """The folder of the test below ``suites/``."""
+    return item.path.parent.name
+
+
+def test_name(item: pytest.Item) -> str:
+    """The pytest node id without its IOMMU mode: the same test has the same name in every mode."""
+    name, bracket, params = item.nodeid.partition("[")
+    mode = _params(item).get("iommu_mode")
+    if not bracket or mode is None:
+        return item.nodeid
+    rest = [part for part in _split_id(params.removesuffix("]"), str(mode)) if part]
+    return f"{name}[{'-'.join(rest)}]" if rest else name
+
+
+def _split_id(params: str, mode: str) -> list[str]:
+    """The parameter id without ``mode``, which stands at its start, its end or between hyphens."""
+    if params == mode:
+        return []
+    if params.startswith(mode + "-"):
+        return [params[len(mode) + 1 :]]
+    if params.endswith("-" + mode):
+        return [params[: -len(mode) - 1]]
+    before, _, after = params.partition(f"-{mode}-")
+    return [before, after]

@@ -1,0 +1,20 @@
+"""The decoder's driver keeps the V4L2 contract, by v4l2-compliance's judgement."""
+
+from __future__ import annotations
+
+import re
+
+TOTAL = re.compile(r"^Total for .*: (\d+), Succeeded: (\d+), Failed: (\d+), Warnings: (\d+)", re.MULTILINE)
+
+
+def test_v4l2_compliance(decoder):
+    """No failure. The tool's own words are the evidence."""
+    node = decoder.node
+    assert node, f"decoder {decoder.name} has no video node"
+    done = decoder.board.agent.call("run", argv=["v4l2-compliance", "-d", node], timeout=60)
+    text = done["stdout"].decode(errors="replace")
+    total = TOTAL.search(text)
+    assert total, text[-2000:]
+    tests, succeeded, failed, _ = map(int, total.groups())
+    assert tests > 40, "the tool ran hardly any test"
+    assert (failed, succeeded) == (0, tests), "\n".join(line for line in text.splitlines() if "FAIL" in line)
