@@ -37,12 +37,14 @@ Bits = Annotated[int, Field(ge=1, le=64)]
 class Decoder(Strict):
     """One video decoder of the board: what it demands of memory, and how it is found.
 
+    ``module`` is the kernel module of its driver, ``driver`` the driver's name on the device's bus.
     ``device`` is the name under /sys/bus/*/devices ("0000:00:10.0", "ff660000.video-codec").
     ``address_bits`` are the address lines that the hardware has, ``dma_mask`` the bits of the mask
     that its driver sets; they differ only on a board whose driver is wrong.
     """
 
     name: str
+    module: str
     driver: str
     device: str
     dma_mask: Bits
