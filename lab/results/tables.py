@@ -57,8 +57,6 @@ class Table(DeclarativeBase):
         IommuMode: _word(IommuMode),
         Status: _word(Status),
         Verdict: _word(Verdict),
-        dict[str, Any]: JSON,
-        list[Any]: JSON,
         str: Text,
     }
 
@@ -72,8 +70,8 @@ class RunRow(Table):
     name: Mapped[str] = mapped_column(String, unique=True)
     started: Mapped[datetime] = mapped_column(index=True)
     command: Mapped[str] = mapped_column(default="")
-    planned: Mapped[list[Any]] = mapped_column(default=list)
-    environment: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    planned: Mapped[list[Any]] = mapped_column(JSON, default=list)
+    environment: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     complete: Mapped[bool] = mapped_column(default=False)
 
 
@@ -119,7 +117,7 @@ class ResultRow(Table):
     image: Mapped[str]
     kernel: Mapped[str]
     repeat: Mapped[str]
-    metrics: Mapped[dict[str, Any]]
+    metrics: Mapped[dict[str, Any]] = mapped_column(JSON)
 
 
 class EvidenceRow(Table):
@@ -128,7 +126,7 @@ class EvidenceRow(Table):
     __tablename__ = "evidence"
 
     result_id: Mapped[int] = mapped_column(ForeignKey("result.id"), primary_key=True)
-    evidence: Mapped[dict[str, Any]]
-    reasons: Mapped[list[Any]]
-    environment: Mapped[dict[str, Any]]
+    evidence: Mapped[dict[str, Any]] = mapped_column(JSON)
+    reasons: Mapped[list[Any]] = mapped_column(JSON)
+    environment: Mapped[dict[str, Any]] = mapped_column(JSON)
     log: Mapped[str]
