@@ -107,11 +107,17 @@ class Rack:
             raise LabError(f"a rack runs in {directory} already", hint="lab rack down")
         found = keys(_key_directory())
         write_plan(directory, plan)
-        process = _spawn(directory, ephemeral)
-        state = read_state(directory)
-        ports = [board.ssh for board in state.boards.values()]
-        write_private(directory / "known_hosts", known_hosts(found, ports).encode())
-        write_private(directory / "boot-files.cpio", boot_files(found))
+        process = _spawn(directory)
+        try:
+            write_private(directory / "boot-files.cpio", boot_files(found))  # while the supervisor starts
+            _await(process, directory)
+            state = read_state(directory)
+            ports = [board.ssh for board in state.boards.values()]
+            write_private(directory / "known_hosts", known_hosts(found, ports).encode())
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
         _no_proxy()
         return cls(directory, state, process)
 
@@ -264,10 +270,9 @@ def _plan(
     return Plan(token=token, boards=tuple(boards), http_port=base_port or 0, parent=parent)
 
 
-def _spawn(directory: Path, ephemeral: bool) -> subprocess.Popen[bytes]:
-    """Start the supervisor; return when it serves."""
+def _spawn(directory: Path) -> subprocess.Popen[bytes]:
     with (directory / "supervisor.log").open("ab") as log:
-        process = subprocess.Popen(
+        return subprocess.Popen(
             [sys.executable, "-m", "lab.rack.supervisor", str(directory)],
             cwd=dirs.root(),
             stdin=subprocess.DEVNULL,
@@ -276,13 +281,17 @@ def _spawn(directory: Path, ephemeral: bool) -> subprocess.Popen[bytes]:
             # Ctrl-C is for the caller alone, who ends the rack when it has done with the boards.
             start_new_session=True,
         )
+
+
+def _await(process: subprocess.Popen[bytes], directory: Path) -> None:
+    """Return when the supervisor serves. Raises what it ended with."""
     assert process.stdout is not None
     with process.stdout:
         if not select.select([process.stdout], [], [], START_TIMEOUT)[0]:
-            process.kill()
+            raise LabError(f"the rack's supervisor said nothing for {START_TIMEOUT:.0f} s")
         said = process.stdout.readline().decode().strip()
     if said == "ready":
-        return process
+        return
     status = process.wait(START_TIMEOUT)
     message = said or _tail(directory / "supervisor.log", 5) or f"exit status {status}"
     if status == ConfigError.exit_code:
