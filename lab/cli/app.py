@@ -8,13 +8,22 @@ import typer
 
 from lab.base.errors import SharelabError
 from lab.base.ui import err
+from lab.cli import check, rack, results, run, targets
 
 app = typer.Typer(
     name="lab",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Boot ARM64 boards and decide, from evidence, which buffers their video decoders and GPUs can share.",
+    help="Boot ARM64 boards and decide, from evidence, which buffers their decoders and GPUs can share.",
+)
+
+app.command("run")(run.run)
+app.add_typer(rack.app, name="rack")
+app.add_typer(targets.app, name="targets")
+app.add_typer(results.app, name="results")
+app.command("test", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
+    check.own_checks
 )
 
 

@@ -20,7 +20,7 @@ LINTERS = (
 )
 
 
-def test(
+def own_checks(
     pytest_args: Annotated[list[str] | None, typer.Argument(help="Passed on to pytest.")] = None,
     lint: Annotated[bool, typer.Option(help="Run ruff, mypy and the import contract first.")] = True,
 ) -> None:

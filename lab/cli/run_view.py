@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from lab.base.errors import LabError
+from lab.base.errors import ExitCode, LabError
 from lab.base.ui import err, out
 
 if TYPE_CHECKING:
@@ -28,7 +28,10 @@ STAGES = {"uboot": "U-Boot", "linux": "Linux", "agent": "agent"}
 
 
 class TerminalView:
-    """The view of ``lab run``."""
+    """The view of ``lab run``. ``lost``: a target's cells may not even be planned."""
+
+    def __init__(self) -> None:
+        self.lost = False
 
     def image(self, image: Image) -> None:
         """One line: what the boards will run."""
@@ -42,6 +45,7 @@ class TerminalView:
 
     def broken(self, target: str, error: LabError) -> None:
         """Said at once; its cells without a result are missing."""
+        self.lost = True
         err.print(f"[bold red]lab:[/] {escape(str(error))}", soft_wrap=True)
 
 
@@ -50,13 +54,14 @@ def conduct(
 ) -> int:
     """Do the run in front of a person; the exit code."""
     from lab.results.exits import outcome_code
-    from lab.results.terminal import MatrixView
+    from lab.results.terminal import show
     from lab.runs.run import execute
 
     folders: list[RunFolder] = []
     interrupted = False
+    view = TerminalView()
     try:
-        execute(request, TerminalView(), on_folder=folders.append)
+        execute(request, view, on_folder=folders.append)
     except KeyboardInterrupt:
         interrupted = True
         err.print("\ninterrupted; what was measured is kept")
@@ -65,8 +70,13 @@ def conduct(
     outcome, contents = folders[0].publish(json=json, junit=junit, report=report)
     for problem in contents.problems:
         err.print(f"[yellow]note:[/] {escape(problem)}")
-    out.print(MatrixView(outcome, report=_shown(folders[0].report)))
-    return INTERRUPTED if interrupted else int(outcome_code(outcome, bisect=bisect))
+    show(out, outcome, _shown(folders[0].report))
+    if interrupted:
+        return INTERRUPTED
+    code = outcome_code(outcome, bisect=bisect)
+    if view.lost and code in (ExitCode.OK, ExitCode.USAGE):
+        code = ExitCode.BISECT_SKIP if bisect else ExitCode.LAB
+    return int(code)
 
 
 def _shown(path: Path) -> Path:
@@ -127,7 +137,8 @@ class BoardView:
 
     def _on_booted(self, mode: str, times: dict[str, float], verified: str) -> None:
         shown = "  ".join(f"{word} {times[stage]:.1f} s" for stage, word in STAGES.items() if stage in times)
-        err.print(f"board    {self._target:12} {mode:12} {shown}  [dim]verified: {escape(verified)}[/]")
+        line = f"board    {self._target:12} {mode:12} {shown}  [dim]verified: {escape(verified)}[/]"
+        err.print(line, soft_wrap=True)
 
     def _on_begin(self, test: str, iommu: str, attempt: int) -> None:
         again = f" (attempt {attempt})" if attempt > 1 else ""

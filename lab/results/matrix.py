@@ -1,7 +1,7 @@
 """The sharing matrix: which result stands where. Pure; ``terminal`` and ``report`` draw it.
 
-One block per target. A row is a sharing path (with its decoder where the target has several), a
-column an IOMMU mode. Tests that share nothing are rows of their own below, one per test file.
+One block per target, or per decoder where a target has several. A row is a sharing path, a column an
+IOMMU mode. Tests that share nothing are rows of their own below, one per test file.
 """
 
 from __future__ import annotations
@@ -59,10 +59,14 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """The matrix of one target. ``shares``: sharing paths; ``others``: tests that share nothing."""
+    """One matrix: a target's, or that of one decoder where the target has several.
+
+    ``shares``: sharing paths; ``others``: tests that share nothing.
+    """
 
     target: str
     soc: str
+    decoder: str
     places: tuple[str, ...]
     modes: tuple[IommuMode, ...]
     shares: tuple[Row, ...]
@@ -70,11 +74,23 @@ class Block:
 
 
 def blocks(outcome: Outcome) -> tuple[Block, ...]:
-    """The matrix of every target in ``outcome``, in order of appearance."""
-    return tuple(
-        _block([cell for cell in outcome.cells if cell.target == target], outcome)
-        for target in outcome.targets
-    )
+    """The matrices of every target in ``outcome``, in order of appearance."""
+    found: list[Block] = []
+    for target in outcome.targets:
+        cells = [cell for cell in outcome.cells if cell.target == target]
+        present = {cell.iommu_asked for cell in cells}
+        modes = tuple(mode for mode in MODES if mode in present)
+        shares = [cell for cell in cells if cell.path or cell.allocator]
+        others = [cell for cell in cells if not (cell.path or cell.allocator)]
+        decoders = list(dict.fromkeys(cell.decoder for cell in shares))
+        if len(decoders) > 1:
+            for decoder in decoders:
+                own = [cell for cell in shares if cell.decoder == decoder]
+                found.append(_block(own, [], modes, outcome, decoder))
+            shares = []
+        if shares or others:
+            found.append(_block(shares, others, modes, outcome))
+    return tuple(found)
 
 
 def headline(cell: Result) -> str:
@@ -118,19 +134,22 @@ def _expected(cell: Result) -> str:
     return f"{cell.expected} ({name})" if name else str(cell.expected)
 
 
-def _block(cells: Sequence[Result], outcome: Outcome) -> Block:
-    present = {cell.iommu_asked for cell in cells}
-    modes = tuple(mode for mode in MODES if mode in present)
-    shares = [cell for cell in cells if cell.path or cell.allocator]
-    others = [cell for cell in cells if not (cell.path or cell.allocator)]
-    several = len({cell.decoder for cell in shares if cell.decoder}) > 1
+def _block(
+    shares: list[Result],
+    others: list[Result],
+    modes: tuple[IommuMode, ...],
+    outcome: Outcome,
+    decoder: str = "",
+) -> Block:
+    cells = [*shares, *others]
     first = cells[0]
     return Block(
         target=first.target,
         soc=first.soc,
+        decoder=decoder,
         places=tuple(dict.fromkeys(cell.place for cell in cells if cell.place)),
         modes=modes,
-        shares=_rows(shares, modes, outcome, lambda cell: _share_label(cell, several)),
+        shares=_rows(shares, modes, outcome, label_of),
         others=_rows(others, modes, outcome, _file_label),
     )
 
@@ -193,11 +212,6 @@ def _row(label: str, entries: tuple[Entry | None, ...]) -> Row:
         if why and cell.as_expected:
             return Row(label, entries, why, look_of(cell.status, cell.verdict))
     return Row(label, entries)
-
-
-def _share_label(cell: Result, several_decoders: bool) -> str:
-    label = label_of(cell)
-    return f"{label} → {cell.decoder}" if several_decoders and cell.decoder else label
 
 
 def _file_label(cell: Result) -> str:

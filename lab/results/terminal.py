@@ -134,8 +134,8 @@ class _Pen:
             yield from self.reasons(notes)
 
     def title(self, block: Block) -> str:
-        """Target, SoC, and the boards where they are called otherwise."""
-        parts = [block.target, block.soc if block.soc != block.target else ""]
+        """Target, decoder or SoC, and the boards where they are called otherwise."""
+        parts = [block.target, block.decoder or (block.soc if block.soc != block.target else "")]
         parts += [place for place in block.places if place != block.target]
         return self.say(" · ".join(part for part in parts if part))
 

@@ -90,7 +90,7 @@ class Decoder:
         return found.get(self.entry.device)
 
     def share(self, stream: Stream, **options: Any) -> dict[str, Any]:
-        """Have the agent decode ``stream``, which may be damaged; the raw evidence (`lab.agent.share.share`)."""
+        """Have the agent decode ``stream``, damaged or not; the raw evidence (`lab.agent.share.share`)."""
         arguments = {"stream": stream.data, "sizes": stream.sizes, "device": self.entry.device, **options}
         raw: dict[str, Any] = self.board.agent.request("share", arguments, timeout=SHARE_TIMEOUT)
         return raw

@@ -29,7 +29,7 @@ class Lab:
 
     def __init__(self, target: Target, *, place: str | None, events: EventWriter) -> None:
         self.target = target
-        self.place = place or f"{target.name} (ephemeral)"
+        self.place = place or target.name
         self.image: Image = build(target.image)
         self._remote = place is not None
         self._events = events

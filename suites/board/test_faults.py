@@ -18,17 +18,28 @@ CLAIMED = 32
 @contextmanager
 def believing_in(bits: int, decoder: Decoder) -> Iterator[None]:
     """Let the decoder's driver believe in ``bits`` address bits; afterwards it knows the truth again."""
-    agent, module = decoder.board.agent, decoder.entry.module
+    module = decoder.entry.module
     truth = list(decoder.board.target.modules[module]["address_bits"])
-
-    def tell(values: list[int]) -> None:
-        parameter = {"module": module, "name": "address_bits", "value": values}
-        agent.request("set_parameter", parameter, timeout=10)
-        agent.call("rebind", device=decoder.device, driver=decoder.entry.driver)
-
-    tell([bits] * len(truth))
+    probe_with([bits] * len(truth), decoder)
     yield
-    tell(truth)
+    probe_with(truth, decoder)
+
+
+def probe_with(address_bits: list[int], decoder: Decoder) -> None:
+    """Let the driver probe again, behind a fresh IOMMU domain.
+
+    The old domain would go on handing out the low addresses that it has cached (drivers/iommu/iova.c,
+    cached32_node and the rcaches), and then the wrong mask shows only by chance.
+    """
+    agent, device = decoder.board.agent, decoder.device
+    agent.call("unbind", device=device)
+    kind = agent.call("iommu", device=device)["type"]
+    if kind not in (None, "identity"):
+        agent.call("set_type", device=device, kind="identity")
+        agent.call("set_type", device=device, kind=kind)
+    parameter = {"module": decoder.entry.module, "name": "address_bits", "value": address_bits}
+    agent.request("set_parameter", parameter, timeout=10)
+    agent.call("bind", device=device, driver=decoder.entry.driver)
 
 
 @pytest.mark.every_decoder
