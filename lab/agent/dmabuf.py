@@ -56,6 +56,11 @@ def parse_bufinfo(text: str) -> list[dict[str, Any]]:
     return buffers
 
 
+def dmabufs() -> list[dict[str, Any]]:
+    """Return every dma-buf of the board (`parse_bufinfo`). ``OSError`` where debugfs does not say."""
+    return parse_bufinfo(files.read(BUFINFO))
+
+
 def attachments(inode: int) -> list[str] | None:
     """Return the devices that are attached to a dma-buf now; ``None`` where debugfs does not say."""
     text = files.read_or_none(BUFINFO)

@@ -38,9 +38,9 @@ def system_ram(iomem: str) -> list[list[int]]:
 def facts() -> dict[str, Any]:
     """Return what decides about buffers on this boot.
 
-    ``ram``: ``[[start, end)]`` physical; ``cma_total``, ``swiotlb_bytes``: bytes or ``None``; ``heaps``:
-    names in /dev/dma_heap; ``modules``: loaded kernel modules; ``cmdline``; ``hugepages_2m``: 2 MiB pages
-    reserved; ``shmem_thp``: the choice in transparent_hugepage/shmem_enabled (``force`` makes shmem
+    ``kernel``: release; ``ram``: ``[[start, end)]`` physical; ``cma_total``, ``swiotlb_bytes``: bytes or
+    ``None``; ``heaps``: names in /dev/dma_heap; ``modules``: loaded kernel modules; ``cmdline``;
+    ``hugepages_2m``: 2 MiB pages reserved; ``shmem_thp``: the choice in transparent_hugepage/shmem_enabled (``force`` makes shmem
     contiguous); ``iommus``: IOMMU instances that have registered, by name.
     """
     from . import counters
@@ -49,6 +49,7 @@ def facts() -> dict[str, Any]:
     huge = files.read_or_none("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages")
     shmem = files.read_or_none("/sys/kernel/mm/transparent_hugepage/shmem_enabled")
     return {
+        "kernel": os.uname().release,
         "ram": system_ram(files.read("/proc/iomem")),
         "mem_total": memory["MemTotal"],
         "cma_total": memory.get("CmaTotal"),

@@ -55,6 +55,19 @@ def iommu(device: str) -> dict[str, Any]:
     }
 
 
+def set_type(device: str, kind: str) -> None:
+    """Give a device's group a default domain of another type: ``DMA``, ``DMA-FQ``, ``identity`` or ``auto``.
+
+    Always a new domain where the type changes, with no address in use and none cached. Raises
+    ``OSError`` while a driver is bound (drivers/iommu/iommu.c, iommu_group_store_type), ``LookupError``
+    for a device without a group.
+    """
+    group = iommu(device)["group"]
+    if group is None:
+        raise LookupError(f"device {device} is in no IOMMU group")
+    files.write(f"/sys/kernel/iommu_groups/{group}/type", kind)
+
+
 def event_interrupts(interrupts: str) -> int | None:
     """Sum the SMMUv3 event queue interrupts in the text of /proc/interrupts; ``None`` without such a line.
 
