@@ -31,7 +31,7 @@
  * @dma:	used by the running job only
  * @lock:	serialises file operations and the queues of all contexts
  * @contexts:	open files, under @lock
- * @index:	position in probe order
+ * @index:	place in the order of first probes, see address_bits
  */
 struct fwht_device {
 	struct v4l2_device v4l2_dev;

@@ -11,8 +11,8 @@
 
 #include <linux/array_size.h>
 #include <linux/dma-mapping.h>
-#include <linux/idr.h>
 #include <linux/module.h>
+#include <linux/mutex.h>
 #include <linux/pci.h>
 #include <linux/slab.h>
 #include <media/v4l2-event.h>
@@ -30,14 +30,21 @@ static int address_bits[FWHT_MAX_DEVICES] = {
 };
 module_param_array(address_bits, int, NULL, 0644);
 MODULE_PARM_DESC(address_bits,
-		 "DMA address bits of each device in probe order, read at each probe (default 28)");
+		 "DMA address bits of each device in the order of their first probe, read at each probe (default 28)");
 
 static bool bitstream_dma;
 module_param(bitstream_dma, bool, 0644);
 MODULE_PARM_DESC(bitstream_dma,
 		 "Read OUTPUT buffers by DMA too: 200 ms more for each 4 kB of bitstream (default no)");
 
-static DEFINE_IDA(fwht_indices);
+/* PCI functions in the order of their first probe */
+static DEFINE_MUTEX(fwht_slots_lock);
+static struct fwht_slot {
+	int domain;
+	unsigned int bus;
+	unsigned int devfn;
+} fwht_slots[FWHT_MAX_DEVICES];
+static int fwht_slot_count;
 
 bool fwht_reads_bitstream_by_dma(void)
 {
@@ -55,6 +62,31 @@ static void fwht_device_release(struct v4l2_device *v4l2_dev)
 	mutex_destroy(&dev->lock);
 	pci_dev_put(dev->pdev);
 	kfree(dev);
+}
+
+/*
+ * The place of a function in address_bits. It keeps the place when its probe
+ * fails and when it is bound again, so the other places stay what they are.
+ */
+static int fwht_device_index(struct pci_dev *pdev)
+{
+	struct fwht_slot slot = {
+		.domain = pci_domain_nr(pdev->bus),
+		.bus = pdev->bus->number,
+		.devfn = pdev->devfn,
+	};
+	int i;
+
+	guard(mutex)(&fwht_slots_lock);
+	for (i = 0; i < fwht_slot_count; i++)
+		if (fwht_slots[i].domain == slot.domain &&
+		    fwht_slots[i].bus == slot.bus &&
+		    fwht_slots[i].devfn == slot.devfn)
+			return i;
+	if (fwht_slot_count == FWHT_MAX_DEVICES)
+		return -ENOSPC;
+	fwht_slots[fwht_slot_count] = slot;
+	return fwht_slot_count++;
 }
 
 static int fwht_set_dma_mask(struct pci_dev *pdev, int index)
@@ -134,18 +166,15 @@ static void fwht_remove_hardware(struct fwht_device *dev)
 
 static struct fwht_device *fwht_device_alloc(struct pci_dev *pdev)
 {
-	struct fwht_device *dev = kzalloc(sizeof(*dev), GFP_KERNEL);
+	struct fwht_device *dev;
+	int index = fwht_device_index(pdev);
 
+	if (index < 0)
+		return ERR_PTR(index);
+	dev = kzalloc(sizeof(*dev), GFP_KERNEL);
 	if (!dev)
 		return ERR_PTR(-ENOMEM);
-	dev->index = ida_alloc_max(&fwht_indices, FWHT_MAX_DEVICES - 1,
-				   GFP_KERNEL);
-	if (dev->index < 0) {
-		int ret = dev->index;
-
-		kfree(dev);
-		return ERR_PTR(ret);
-	}
+	dev->index = index;
 	dev->pdev = pci_dev_get(pdev);
 	mutex_init(&dev->lock);
 	INIT_LIST_HEAD(&dev->contexts);
@@ -163,7 +192,6 @@ static int fwht_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 
 	ret = v4l2_device_register(&pdev->dev, &dev->v4l2_dev);
 	if (ret) {
-		ida_free(&fwht_indices, dev->index);
 		fwht_device_release(&dev->v4l2_dev);
 		return ret;
 	}
@@ -192,7 +220,6 @@ static int fwht_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 remove_hardware:
 	fwht_remove_hardware(dev);
 unregister:
-	ida_free(&fwht_indices, dev->index);
 	v4l2_device_unregister(&dev->v4l2_dev);
 	v4l2_device_put(&dev->v4l2_dev);
 	return ret;
@@ -222,7 +249,6 @@ static void fwht_remove(struct pci_dev *pdev)
 	v4l2_event_queue(&dev->vdev, &eos);
 
 	fwht_remove_hardware(dev);
-	ida_free(&fwht_indices, dev->index);
 	v4l2_device_unregister(&dev->v4l2_dev);
 	v4l2_device_put(&dev->v4l2_dev);
 }
