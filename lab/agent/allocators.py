@@ -243,7 +243,7 @@ class Heap(Allocator):
         """Allocate by DMA_HEAP_IOCTL_ALLOC."""
         path = self._path()
         if path is None:
-            _load("dma_heap")
+            _load("dma_heaps")
             path = self._path()
         if path is None:
             raise UnavailableError(f"no /dev/dma_heap/{' or '.join(self.heaps)} on this board")

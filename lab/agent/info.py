@@ -40,8 +40,9 @@ def facts() -> dict[str, Any]:
 
     ``kernel``: release; ``ram``: ``[[start, end)]`` physical; ``cma_total``, ``swiotlb_bytes``: bytes or
     ``None``; ``heaps``: names in /dev/dma_heap; ``modules``: loaded kernel modules; ``cmdline``;
-    ``hugepages_2m``: 2 MiB pages reserved; ``shmem_thp``: the choice in transparent_hugepage/shmem_enabled (``force`` makes shmem
-    contiguous); ``iommus``: IOMMU instances that have registered, by name.
+    ``hugepages_2m``: 2 MiB pages reserved; ``shmem_thp``: the choice in
+    transparent_hugepage/shmem_enabled (``force`` makes shmem contiguous); ``iommus``: IOMMU instances
+    that have registered, by name.
     """
     from . import counters
 

@@ -35,6 +35,17 @@ class KernelLog:
             self._fd = -1
 
 
+def probe_error(log: list[str], device: str) -> tuple[int, str] | None:
+    """Find why a driver's last probe of ``device`` failed: (errno, line); ``None`` if the log does not say.
+
+    drivers/base/dd.c, call_driver_probe. Missing hardware (ENODEV, ENXIO) is not logged.
+    """
+    for line in reversed(log):
+        if f"{device}: probe with driver " in line and " failed with error -" in line:
+            return int(line.rpartition("-")[2]), line
+    return None
+
+
 def kmsg(last: int = 200) -> list[str]:
     """Return the last lines of the kernel's log."""
     log = KernelLog(from_start=True)

@@ -14,6 +14,7 @@ from .buffers import get
 from .decoder import Decoder
 from .dmabuf import DmaBuf, attachments
 from .iommu import iommu
+from .kmsg import kmsg, probe_error
 from .trace import runs
 from .v4l2 import device_of, node_of
 from .watch import Watch
@@ -148,7 +149,7 @@ class Experiment:
         self, node: str | None, frames: list[bytes], capture: str, coded: str | None, timeout: float
     ) -> None:
         if node is None:
-            raise OSError(errno.ENODEV, f"{self.importer} has no video node: its driver did not probe")
+            raise OSError(*self._why_no_node())
         decoder = self.decoder = Decoder(node, timeout)
         self.stage = "setup"
         self.format = decoder.start(frames, capture, coded)
@@ -162,6 +163,10 @@ class Experiment:
         decoder.device.capture.on()
         decoder.decode(self._deliver)
         self.times["decode"] = time.monotonic() - began
+
+    def _why_no_node(self) -> tuple[int, str]:
+        known = probe_error(kmsg(last=1 << 20), self.importer)
+        return known or (errno.ENODEV, f"{self.importer} has no video node: no driver has bound to it")
 
     def _allocate(self) -> list[DmaBuf]:
         """Return the buffers for the consumer, filled with the canary."""
@@ -186,6 +191,11 @@ class Experiment:
         queue = decoder.device.capture
         if self.copy:
             self.targets = self._allocate()
+            assert self.format is not None
+            if (room := min(buffer.size for buffer in self.targets)) < self.format["sizeimage"]:
+                raise OSError(
+                    errno.EMSGSIZE, f"a frame needs {self.format['sizeimage']} bytes, a buffer has {room}"
+                )
         self.stage = "allocate"
         began = time.monotonic()
         for index in range(queue.request(self.count, v.MEMORY_MMAP)):
@@ -226,6 +236,7 @@ class Experiment:
             if not left or not self._lucky():
                 return
             queue.request(0, v.MEMORY_DMABUF)
+            self.watch.restart()
 
     def _count_runs(self) -> None:
         """Count contiguous runs in the scatter lists just mapped, where the allocator knows none."""

@@ -39,6 +39,10 @@ class Watch:
         """Return the importer's dma_map_sg events until now."""
         return list(trace.summary(self._trace.text(), self.importer)["maps"])
 
+    def restart(self) -> None:
+        """Forget what was traced: the buffers of before are no longer the experiment's."""
+        self._trace.start()
+
     def evidence(self) -> dict[str, Any]:
         """Stop tracing and return the evidence.
 
