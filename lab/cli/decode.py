@@ -40,15 +40,30 @@ def decode(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Keep the frames in this file, as NV12.")
     ] = None,
+    on: Annotated[
+        str | None, typer.Option(metavar="TARGET", help="Decode on a board of this target instead.")
+    ] = None,
+    iommu: Annotated[
+        str | None, typer.Option(metavar="MODE", help="With --on: IOMMU mode (default: the target's first).")
+    ] = None,
+    allocator: Annotated[
+        str, typer.Option(metavar="NAME", help="With --on: whose buffers the board's decoder writes into.")
+    ] = "decoder-mmap",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Decode an FWHT stream: number, size, type (I or P) and SHA-256 of the NV12 bytes of every frame."""
+    """Decode an FWHT stream: number, size, type (I or P) and SHA-256 of the NV12 bytes of every frame.
+
+    By the reference decoder, or with --on by a board's decoder into a buffer of the allocator.
+    """
     from lab.media import Stream
     from lab.media.stream import named
 
     stream = Stream.read(file)
+    if on is None and iommu is not None:
+        raise ConfigError("--iommu needs a board", hint="say which with --on TARGET")
     with named(file):
-        show(by_reference(stream), len(stream.sizes), output=output, as_json=as_json)
+        pictures = by_reference(stream) if on is None else by_board(stream, on, iommu, allocator)
+        show(pictures, len(stream.sizes), output=output, as_json=as_json)
 
 
 def by_reference(stream: Stream) -> Iterator[Picture]:
@@ -58,6 +73,23 @@ def by_reference(stream: Stream) -> Iterator[Picture]:
     for frame in frames_of(stream.data):
         kind = "I" if frame.intra else "P"
         yield Row(frame.index, frame.width, frame.height, kind, frame.sha256), frame.nv12()
+
+
+def by_board(stream: Stream, target: str, mode: str | None, allocator: str) -> Iterator[Picture]:
+    """The frames as a board of ``target`` decodes them. Raises ConfigError, LabError, BoardError."""
+    from hashlib import sha256
+
+    from lab.runs.decode import decode_on, packed
+    from lab.sharing import ALLOCATORS
+
+    known = {name: found for name, found in ALLOCATORS.items() if not found.copy}
+    if allocator not in known:
+        raise ConfigError(f"unknown allocator '{allocator}'", hint=f"known: {', '.join(known)}")
+    share = decode_on(target, mode, known[allocator], stream)
+    ui.err.print(f"{share.verdict} into {allocator}: {share.judgement.reason}", markup=False)
+    for frame, pixels in zip(stream.frames, packed(share, stream), strict=True):
+        kind = "I" if frame.intra else "P"
+        yield Row(frame.index, frame.width, frame.height, kind, sha256(pixels).hexdigest()), pixels
 
 
 def show(pictures: Iterator[Picture], total: int, *, output: Path | None, as_json: bool) -> None:

@@ -76,7 +76,7 @@ def run(
         targets=tuple(dict.fromkeys(target or [DEFAULT_TARGET])),
         iommu=iommu,
         keyword=keyword,
-        results=results,
+        results=results.absolute(),
         command=shlex.join(["lab", *sys.argv[1:]]),
     )
     raise typer.Exit(conduct(request, json=json, junit=junit, report=report, bisect=bisect))

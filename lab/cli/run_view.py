@@ -103,6 +103,7 @@ class BoardView:
         self._cells = 0
         self._counts: dict[str, int] = {}
         self._started = time.monotonic()
+        self._told = ("", "")  # the last failure: a dead board has the same for every cell
 
     def __enter__(self) -> Listener:
         self._progress.start()
@@ -145,7 +146,8 @@ class BoardView:
         self._update(detail=f"{iommu}  {escape(test.rpartition('::')[2])}{again}")
 
     def _on_result(self, test: str, iommu: str, status: str, reason: str, retried: bool, **_: Any) -> None:
-        if status in ("FAIL", "ERROR", "MISS"):
+        if status in ("FAIL", "ERROR", "MISS") and (iommu, reason) != self._told:
+            self._told = (iommu, reason)
             name = escape(test.rpartition("::")[2])
             note = ", booting the board again" if retried else ""
             line = escape(reason.partition("\n")[0])

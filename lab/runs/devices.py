@@ -89,10 +89,13 @@ class Decoder:
         found = {item["device"]: str(item["node"]) for item in self.board.agent.call("decoders")}
         return found.get(self.entry.device)
 
-    def share(self, stream: Stream, **options: Any) -> dict[str, Any]:
-        """Have the agent decode ``stream``, damaged or not; the raw evidence (`lab.agent.share.share`)."""
+    def share(self, stream: Stream, *, call_timeout: float = SHARE_TIMEOUT, **options: Any) -> dict[str, Any]:
+        """Have the agent decode ``stream``, damaged or not; the raw evidence (`lab.agent.share.share`).
+
+        ``call_timeout``: seconds for all of it.
+        """
         arguments = {"stream": stream.data, "sizes": stream.sizes, "device": self.entry.device, **options}
-        raw: dict[str, Any] = self.board.agent.request("share", arguments, timeout=SHARE_TIMEOUT)
+        raw: dict[str, Any] = self.board.agent.request("share", arguments, timeout=call_timeout)
         return raw
 
     def decode_into(

@@ -13,7 +13,8 @@ from lab.base.words import IommuMode
 from lab.boards import Board, Target
 from lab.boards.board import preload
 from lab.imaging import Image, build
-from lab.rack import Machine, Rack
+from lab.rack import Rack
+from lab.rack.machine import machine
 from lab.runs.events import EventWriter
 
 MAX_FAILED_BOOTS = 2
@@ -46,8 +47,8 @@ class Lab:
         self._stack.callback(shutil.rmtree, directory, ignore_errors=True)
         resources = keyfile = boot_files = None
         if self.target.virtual is not None and not self._remote:
-            machine = Machine.model_validate(self.target.virtual)
-            rack = Rack.start({self.target.name: machine}, image=self.image, directory=directory / "rack")
+            board = machine(self.target.virtual, error=self.target.error)
+            rack = Rack.start({self.target.name: board}, image=self.image, directory=directory / "rack")
             self._rack = self._stack.enter_context(rack)
             resources = self._rack.resources(self.target.name)
             keyfile, boot_files = self._rack.keyfile, self._rack.boot_files

@@ -9,10 +9,11 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from lab import __version__
-from lab.base.errors import LabError
+from lab.base.errors import ConfigError, LabError
+from lab.base.proc import require
 from lab.boards import Target, load_target
 from lab.imaging import Image, build
-from lab.rack import Machine
+from lab.rack.machine import machine
 from lab.results.folder import RunFolder
 from lab.results.model import Run
 from lab.runs.launch import Listener, run_target
@@ -36,13 +37,20 @@ class View(Protocol):
 def check(request: Request) -> list[Target]:
     """The targets of ``request``, everything about them checked before anything is booted.
 
-    Raises ConfigError: unknown target, bad file, a mode that a target does not have.
+    Raises ConfigError: unknown target, bad file, a mode that a target does not have, a missing program,
+    a folder for results that cannot be made.
     """
+    try:
+        request.results.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot be made ({error.strerror})", file=request.results) from None
     targets = [load_target(name).check() for name in request.targets]
     for target in targets:
         parse_modes(request.iommu, target)
+        require("ssh")
         if target.virtual is not None:
-            Machine.model_validate(target.virtual)
+            require("qemu-system-aarch64")
+            machine(target.virtual, error=target.error)
     return targets
 
 
