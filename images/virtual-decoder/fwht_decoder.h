@@ -8,7 +8,6 @@
 #include <linux/list.h>
 #include <linux/mutex.h>
 #include <linux/pci.h>
-#include <linux/version.h>
 #include <linux/workqueue.h>
 #include <media/v4l2-ctrls.h>
 #include <media/v4l2-device.h>
@@ -16,6 +15,7 @@
 #include <media/v4l2-mem2mem.h>
 
 #include "edu_dma.h"
+#include "fwht_compat.h"
 #include "fwht_stream.h"
 
 #define FWHT_DRIVER_NAME	"fwht-decoder"
@@ -46,6 +46,10 @@ struct fwht_device {
 
 /**
  * struct fwht_colorimetry - colour description, passed from stream to client
+ * @colorspace:	enum v4l2_colorspace
+ * @xfer_func:	enum v4l2_xfer_func
+ * @ycbcr_enc:	enum v4l2_ycbcr_encoding
+ * @quantization: enum v4l2_quantization
  */
 struct fwht_colorimetry {
 	u32 colorspace;
@@ -111,13 +115,7 @@ struct fwht_context {
 
 static inline struct fwht_context *fwht_context_from_file(struct file *file)
 {
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 18, 0)
-	struct v4l2_fh *fh = file_to_v4l2_fh(file);
-#else
-	struct v4l2_fh *fh = file->private_data;
-#endif
-
-	return container_of(fh, struct fwht_context, fh);
+	return container_of(file_to_v4l2_fh(file), struct fwht_context, fh);
 }
 
 /* fwht_pci.c */
@@ -128,14 +126,20 @@ extern const struct v4l2_file_operations fwht_fops;
 extern const struct v4l2_ioctl_ops fwht_ioctl_ops;
 void fwht_sanitize_colorimetry(struct fwht_colorimetry *color);
 
-/* fwht_queue.c */
+/* fwht_job.c */
 extern const struct v4l2_m2m_ops fwht_m2m_ops;
+void fwht_job_init(struct fwht_context *ctx);
+void fwht_job_flush(struct fwht_context *ctx);
+void fwht_job_exit(struct fwht_context *ctx);
+void fwht_signal_eos(struct fwht_context *ctx);
+void fwht_finish_drain(struct fwht_context *ctx);
+
+/* fwht_queue.c */
 int fwht_queue_init(void *priv, struct vb2_queue *output,
 		    struct vb2_queue *capture);
-void fwht_job_init(struct fwht_context *ctx);
-void fwht_job_exit(struct fwht_context *ctx);
 int fwht_queue_command(struct fwht_context *ctx, struct file *file, void *priv,
 		       struct v4l2_decoder_cmd *cmd);
+void fwht_queue_stop(struct fwht_context *ctx);
 void fwht_queue_disconnect(struct fwht_context *ctx);
 
 #endif

@@ -110,7 +110,8 @@ static int fwht_set_dma_mask(struct pci_dev *pdev, int index)
 	}
 	/* An import is one range of DMA addresses, so let it be one segment. */
 	dma_set_max_seg_size(&pdev->dev, UINT_MAX);
-	dev_info(&pdev->dev, "device %d, %d address bits\n", index, bits);
+	dev_info(&pdev->dev, "device %d of address_bits, %d bits\n", index,
+		 bits);
 	return 0;
 }
 

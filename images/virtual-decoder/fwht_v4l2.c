@@ -12,6 +12,7 @@
 #include <media/v4l2-event.h>
 #include <media/v4l2-ioctl.h>
 
+#include "fwht_compat.h"
 #include "fwht_decoder.h"
 
 #define FWHT_DEFAULT_WIDTH	176
@@ -384,12 +385,7 @@ static int fwht_open(struct file *file)
 	if (ret)
 		goto free_ctrls;
 
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 18, 0)
-	v4l2_fh_add(&ctx->fh, file);
-#else
-	file->private_data = &ctx->fh;
-	v4l2_fh_add(&ctx->fh);
-#endif
+	fwht_fh_add(&ctx->fh, file);
 	mutex_lock(&dev->lock);
 	list_add_tail(&ctx->entry, &dev->contexts);
 	mutex_unlock(&dev->lock);
@@ -411,14 +407,12 @@ static int fwht_release(struct file *file)
 
 	mutex_lock(&dev->lock);
 	list_del(&ctx->entry);
+	fwht_queue_stop(ctx);
+	fwht_job_flush(ctx);
 	v4l2_m2m_ctx_release(ctx->fh.m2m_ctx);
 	mutex_unlock(&dev->lock);
 
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 18, 0)
-	v4l2_fh_del(&ctx->fh, file);
-#else
-	v4l2_fh_del(&ctx->fh);
-#endif
+	fwht_fh_del(&ctx->fh, file);
 	v4l2_fh_exit(&ctx->fh);
 	v4l2_ctrl_handler_free(&ctx->ctrls);
 	fwht_job_exit(ctx);
