@@ -19,7 +19,11 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class _Loader(yaml.SafeLoader):
+# libyaml's parser is ten times faster; wheels have it, a build from source may not
+_Base = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(_Base):  # type: ignore[misc,valid-type]
     """SafeLoader that reads labgrid's ``!template`` as its text and refuses duplicate keys."""
 
 
@@ -31,7 +35,8 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
         if key in seen:
             raise yaml.MarkedYAMLError(problem=f"key {key!r} stands twice", problem_mark=key_node.start_mark)
         seen.add(key)
-    return loader.construct_mapping(node, deep=True)
+    data: dict[Any, Any] = loader.construct_mapping(node, deep=True)
+    return data
 
 
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
@@ -56,8 +61,12 @@ def read(path: Path) -> tuple[Any, yaml.Node | None]:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot be read ({error})", file=path) from None
     try:
-        node = yaml.compose(text, Loader=_Loader)
-        return yaml.load(text, Loader=_Loader), node
+        loader = _Loader(text)
+        try:
+            node = loader.get_single_node()
+            return (None if node is None else loader.construct_document(node)), node
+        finally:
+            loader.dispose()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         problem = error.problem or "not valid YAML"
@@ -92,9 +101,14 @@ def load(path: Path, model: type[M]) -> M:
 
     Raises ConfigError: one line that names the file, the line and the key.
     """
+    return load_with_lines(path, model)[0]
+
+
+def load_with_lines(path: Path, model: type[M]) -> tuple[M, yaml.Node | None]:
+    """As `load`, with the node tree for `line_of`, for checks that come later."""
     data, node = read(path)
     try:
-        return model.model_validate(data)
+        return model.model_validate(data), node
     except ValidationError as error:
         # a misspelt key makes two errors, one of them that the right one is missing
         first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")

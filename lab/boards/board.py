@@ -33,10 +33,9 @@ GROUP_TYPE: dict[IommuMode, str | None] = {
 
 def preload() -> threading.Thread:
     """Import what a board needs in the background, while a rack starts or images are looked up."""
+    needed = ("lab.boards.strategy", "lab.boards.agent", "requests")  # the last for NetworkPowerDriver
     thread = threading.Thread(
-        target=lambda: [import_module(name) for name in ("lab.boards.strategy", "lab.boards.agent")],
-        name="preload",
-        daemon=True,
+        target=lambda: [import_module(name) for name in needed], name="preload", daemon=True
     )
     thread.start()
     return thread

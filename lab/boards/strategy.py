@@ -127,9 +127,13 @@ class SharelabStrategy(Strategy):  # type: ignore[misc]
 
     def _fresh_console(self) -> None:
         """Connect, and forget what an earlier boot left: its ready line must not count for the next one."""
-        self.target.deactivate(self.console)
-        self.target.activate(self.console)
-        self.console.settle(0.0)
+        try:
+            self.target.activate(self.console)
+            self.console.settle(0.0)
+        except OSError:  # a lost connection; not as a rule, because pyserial sleeps 0.3 s to close one
+            self.target.deactivate(self.console)
+            self.target.activate(self.console)
+            self.console.settle(0.0)
         self.console.expect(".*", timeout=0)
 
     def _linux(self, mode: IommuMode) -> None:

@@ -235,7 +235,7 @@ def load_target(name: str | Path) -> Target:
         path = folder() / f"{name}.yaml"
         if not path.is_file():
             raise ConfigError(f"unknown target '{name}'", hint=f"known: {', '.join(names())}")
-    target = yamlfile.load(path, Target)
+    target, target_node = yamlfile.load_with_lines(path, Target)
     target._path = path.resolve()
-    target._node = yamlfile.read(path)[1]
+    target._node = target_node
     return target

@@ -43,7 +43,8 @@ def test_modes_of_the_virtual_targets():
 def test_virtual_decoders_agree_with_the_machine(name):
     """Mask and slot stand twice: for the driver, and for QEMU's device."""
     target = load_target(name)
-    for decoder, device in zip(target.decoders, target.virtual["devices"], strict=True):
+    devices = [device for device in target.virtual["devices"] if device.startswith("edu,")]
+    for decoder, device in zip(target.decoders, devices, strict=True):
         words = dict(word.partition("=")[::2] for word in device.split(",")[1:])
         assert decoder.device == f"0000:00:{int(words['addr'], 0):02x}.0"
         assert (1 << decoder.address_bits) - 1 == int(words.get("dma_mask", "0xfffffff"), 0)
