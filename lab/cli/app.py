@@ -8,7 +8,7 @@ import typer
 
 from lab.base.errors import SharelabError
 from lab.base.ui import err
-from lab.cli import check, decode, rack, results, run, targets
+from lab.cli import check, decode, images, rack, results, run, targets
 
 app = typer.Typer(
     name="lab",
@@ -20,6 +20,7 @@ app = typer.Typer(
 
 app.command("run")(run.run)
 app.command("decode")(decode.decode)
+app.add_typer(images.app, name="images")
 app.add_typer(rack.app, name="rack")
 app.add_typer(targets.app, name="targets")
 app.add_typer(results.app, name="results")
