@@ -23,7 +23,7 @@ def build(recipe: Recipe, *, root: Path, scripts: Path, release: str) -> bytes:
     folder = stat.S_IFDIR | 0o755
     files: dict[str, tuple[bytes, int]] = {
         "bin/busybox": (busybox.read_bytes(), 0o755),
-        **dict.fromkeys(("dev", "root", "lab"), (b"", folder)),
+        **dict.fromkeys(("dev", "proc", "root", "lab"), (b"", folder)),
     }
     for index, name in enumerate(recipe.kernel.initrd_modules):
         data = find_module(root, release, name).read_bytes()

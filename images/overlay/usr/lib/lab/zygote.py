@@ -1,39 +1,143 @@
-import os,sys,io,ctypes,struct,threading,socket,select,signal,fcntl,mmap,errno,time,json,types,traceback,queue,weakref,importlib.util
-libc=ctypes.CDLL(None,use_errno=True)
-fifo=os.open("/run/lab/agent",os.O_RDWR|os.O_CLOEXEC)
-children={}
-def reap(*_):
+"""Forks a ready Python for everyone who asks, since starting one takes a second under emulation.
+
+``agent-connect`` writes its process number into the FIFO. The zygote takes that process's stdin, stdout
+and stderr by pidfd_getfd(2) and forks; the child has them as its own, reads one line and runs it, which is
+how execnet starts Python at the far end (``import sys;exec(eval(sys.stdin.readline()))``). No process
+stands between ssh and the agent. When the child ends, the zygote ends the waiting ``agent-connect``.
+"""
+
+import _signal
+import io
+import os
+import select
+import sys
+import time
+import types
+
+FIFO = "/run/lab/agent"
+SYS_PIDFD_GETFD = 438  # include/uapi/asm-generic/unistd.h
+
+NEEDED = ("struct", "ctypes", "threading", "weakref", "typing")
+"""What every agent imports before its first answer; loaded before anyone is served."""
+
+WANTED = ("queue", "mmap", "fcntl", "errno", "re", "signal", "traceback", "subprocess", "json", "socket")
+"""Loaded while nobody asks."""
+
+
+class Later(types.ModuleType):
+    """A module that is loaded at its first use: execnet imports traceback only in case of an error."""
+
+    def __getattr__(self, name):
+        """Load the real module, put it in this one's place, and look there."""
+        del sys.modules[self.__name__]
+        return getattr(__import__(self.__name__), name)
+
+
+def serve():
+    """Answer requests for ever."""
+    for name in NEEDED:
+        __import__(name)
+    sys.modules["traceback"] = Later("traceback")
+    fifo = os.open(FIFO, os.O_RDWR | os.O_CLOEXEC)  # O_RDWR: no end of file when a writer goes
+    callers = {}
+    wanted = list(WANTED)
+    poll = select.poll()
+    poll.register(fifo, select.POLLIN)
+    pending = b""
     while True:
-        try: pid,_s=os.waitpid(-1,os.WNOHANG)
-        except ChildProcessError: return
-        if not pid: return
-        c=children.pop(pid,None)
-        if c:
-            try: os.kill(c,15)
-            except OSError: pass
-signal.signal(signal.SIGCHLD,reap)
-buf=b""
-print("zygote", open("/proc/uptime").read(), flush=True)
-while True:
-    buf+=os.read(fifo,4096)
-    *lines,buf=buf.split(b"\n")
-    for line in lines:
-        peer=int(line)
-        pidfd=os.pidfd_open(peer)
-        fds=[libc.syscall(438,pidfd,n,0) for n in (0,1,2)]
-        os.close(pidfd)
-        pid=os.fork()
-        if pid:
-            children[pid]=peer
-            for f in fds: os.close(f)
-            continue
-        signal.signal(signal.SIGCHLD,signal.SIG_DFL)
+        ready = poll.poll(0 if wanted else None)
+        for number, _ in ready:
+            if number in callers:
+                poll.unregister(number)
+                release(number, callers.pop(number))
+                continue
+            *lines, pending = (pending + os.read(fifo, 4096)).split(b"\n")
+            for line in lines:
+                try:
+                    child, caller = answer(int(line), os.fstat(fifo))
+                except OSError:  # it is gone already
+                    continue
+                callers[child] = caller
+                poll.register(child, select.POLLIN)
+        if wanted and not ready:
+            name = wanted.pop(0)
+            if isinstance(sys.modules.get(name), Later):
+                del sys.modules[name]
+            __import__(name)
+
+
+def answer(number, fifo):
+    """Fork a child that has the streams of process ``number``; give the pidfds of both."""
+    caller = os.pidfd_open(number)
+    streams = take(caller)
+    while any(os.path.samestat(os.fstat(stream), fifo) for stream in streams):
+        for stream in streams:  # its shell has not yet put stdout back after writing its number
+            os.close(stream)
+        time.sleep(0.001)
+        streams = take(caller)
+    child = os.fork()
+    if child == 0:
         os.setsid()
-        os.close(fifo)
-        for n,f in enumerate(fds): os.dup2(f,n)
-        for f in fds: os.close(f)
-        sys.stdin=io.TextIOWrapper(io.BufferedReader(io.FileIO(0,closefd=False)),encoding="utf-8")
-        sys.stdout=io.TextIOWrapper(io.BufferedWriter(io.FileIO(1,"w",closefd=False)),encoding="utf-8",write_through=True)
-        sys.stderr=io.TextIOWrapper(io.BufferedWriter(io.FileIO(2,"w",closefd=False)),encoding="utf-8",write_through=True)
-        exec(eval(sys.stdin.readline()),{"__name__":"__main__","sys":sys})
-        os._exit(0)
+        for target, stream in enumerate(streams):
+            os.dup2(stream, target)
+        os.closerange(3, max(streams) + 64)
+        become_agent()
+    for stream in streams:
+        os.close(stream)
+    return os.pidfd_open(child), caller
+
+
+def take(caller):
+    """Duplicates of another process's stdin, stdout and stderr."""
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    streams = [libc.syscall(SYS_PIDFD_GETFD, caller, stream, 0) for stream in range(3)]
+    if min(streams) < 0:
+        raise OSError(ctypes.get_errno(), "pidfd_getfd")
+    return streams
+
+
+def release(child, caller):
+    """The child has ended: end the ``agent-connect`` that waits for it."""
+    os.waitid(os.P_PIDFD, child, os.WEXITED)
+    os.close(child)
+    try:
+        _signal.pidfd_send_signal(caller, _signal.SIGTERM)
+    except ProcessLookupError:
+        pass
+    os.close(caller)
+
+
+def become_agent():
+    """Run what the far end sends, then exit."""
+    status = 1
+    try:
+        os.chdir("/root")
+        sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)), "utf-8")
+        sys.stdout = io.TextIOWrapper(io.FileIO(1, "w", closefd=False), "utf-8", write_through=True)
+        sys.stderr = io.TextIOWrapper(io.FileIO(2, "w", closefd=False), "utf-8", write_through=True)
+        exec(eval(sys.stdin.readline()), {"__name__": "__main__", "__builtins__": __builtins__})
+        status = 0
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        os._exit(status)
+
+
+def reap(children):
+    """End the ``agent-connect`` of every child that has ended."""
+    while children:
+        child, _ = os.waitpid(-1, os.WNOHANG)
+        if child == 0:
+            return
+        try:
+            os.kill(children.pop(child), 15)
+        except ProcessLookupError:
+            pass
+
+
+if __name__ == "__main__":
+    serve()
