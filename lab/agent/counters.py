@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from . import files
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
 SWIOTLB = "/sys/kernel/debug/swiotlb"
 SLOT = 2048  # bytes of a swiotlb slot, IO_TLB_SIZE (include/linux/swiotlb.h)
 
@@ -29,13 +25,6 @@ def reset_hiwater() -> None:
     files.write(f"{SWIOTLB}/io_tlb_used_hiwater", "0")
 
 
-def cma() -> dict[str, Any]:
-    """Return ``{"total", "free"}`` in bytes and the successes and failures of CMA allocations since boot."""
-    memory = files.meminfo(files.read("/proc/meminfo"))
-    events = dict(line.split() for line in files.read("/proc/vmstat").splitlines())
-    return {
-        "total": memory.get("CmaTotal"),
-        "free": memory.get("CmaFree"),
-        "success": int(events["cma_alloc_success"]) if "cma_alloc_success" in events else None,
-        "fail": int(events["cma_alloc_fail"]) if "cma_alloc_fail" in events else None,
-    }
+def cma_free() -> int | None:
+    """Return the free bytes of the contiguous memory areas, ``None`` without CMA."""
+    return files.meminfo(files.read("/proc/meminfo")).get("CmaFree")

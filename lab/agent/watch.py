@@ -31,7 +31,7 @@ class Watch:
         if self._hiwater:
             counters.reset_hiwater()
             self._hiwater = counters.swiotlb_hiwater()
-        self._cma = counters.cma()["free"]
+        self._cma = counters.cma_free()
         self._interrupts = event_interrupts(files.read("/proc/interrupts"))
         self._trace.start()
 
@@ -77,7 +77,7 @@ class Watch:
         return {
             **found,
             "swiotlb_hiwater": hiwater,
-            "cma_free": [self._cma, counters.cma()["free"]],
+            "cma_free": [self._cma, counters.cma_free()],
             "faults": faults,
             "fault_lines": lines,
             "refusal_line": next((line for line in log if any(mark in line for mark in REFUSALS)), None),
