@@ -85,9 +85,7 @@ class Decoder:
             what = "draining" if draining else f"{len(self._waiting)} frames not yet taken"
             self._wait(select.POLLIN | select.POLLOUT | select.POLLPRI, deadline, what)
             progress = False
-            while (kind := device.event()) is not None:
-                if kind == v.EVENT_SOURCE_CHANGE:
-                    raise OSError(errno.EMEDIUMTYPE, "the resolution changed within the stream")
+            self._same_resolution()
             while (fed := device.output.dequeue()) is not None:
                 self._free.append(fed.index)
                 progress = True
@@ -97,13 +95,19 @@ class Decoder:
                     if done.bytesused or done.error or not done.last:  # the last may be there to say so only
                         deliver(done)
                     if done.last:
-                        return
+                        return self._same_resolution()
             except OSError as error:
                 if error.errno == errno.EPIPE:
-                    return
+                    return self._same_resolution()
                 raise
             if progress:
                 deadline = time.monotonic() + self.timeout
+
+    def _same_resolution(self) -> None:
+        """Take all events: a change of resolution ends with a last buffer too, and only its event tells."""
+        while (kind := self.device.event()) is not None:
+            if kind == v.EVENT_SOURCE_CHANGE:
+                raise OSError(errno.EMEDIUMTYPE, "the resolution changed within the stream")
 
     def _feed(self) -> None:
         frame = self._waiting.pop(0)
@@ -140,9 +144,7 @@ class Decoder:
             message = f"the decoder made no progress within {self.timeout:g} s ({what})"
             raise OSError(errno.ETIMEDOUT, message)
         if not ready[0][1] & events:
-            time.sleep(
-                _PAUSE
-            )  # POLLERR alone: nothing is queued on one side, poll would return at once again
+            time.sleep(_PAUSE)  # POLLERR alone: nothing is queued, so that poll would return at once again
 
     def close(self) -> None:
         """Stop and close everything."""
