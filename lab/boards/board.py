@@ -224,19 +224,26 @@ class Board:
     def _failure(self, error: Exception) -> LostBoardError:
         message = error.message if isinstance(error, (LabError, BoardError)) else _text(error)
         name = self.target.name
-        console = self._console.tail()
-        detail = [f"last console lines:\n{console or '(none)'}"]
-        log = self._log_tail() if self._log_tail else ""
-        if log:
-            detail.append(f"last lines of the rack's log:\n{log}")
+        detail = [self.last_words()]
         if extra := getattr(error, "detail", ""):
             detail.append(extra)
-        last = [line for line in (console.splitlines()[-1:] + log.splitlines()[-1:]) if line]
+        last = [self._console.tail(1), self._rack_log(1)]
         return LostBoardError(
             message if message.startswith(name) else f"{name}: {message}",
-            hint=" | ".join(last),
+            hint=" | ".join(line.strip() for line in last if line.strip()),
             detail="\n".join(detail),
         )
+
+    def last_words(self) -> str:
+        """The last lines of the console and, for a virtual board, of the rack's log."""
+        console = self._console.tail()
+        text = f"last console lines:\n{console or '(none)'}"
+        log = self._rack_log()
+        return f"{text}\nlast lines of the rack's log:\n{log}" if log else text
+
+    def _rack_log(self, lines: int = 20) -> str:
+        text = self._log_tail() if self._log_tail else ""
+        return "\n".join(text.splitlines()[-lines:])
 
 
 def _group(kind: str | None) -> str:

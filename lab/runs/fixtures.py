@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 
 import pytest
@@ -26,10 +25,12 @@ def board(request: pytest.FixtureRequest, iommu_mode: IommuMode) -> Iterator[Boa
     attempt.kernel = booted.facts["kernel"]
     mark = booted.mark()
     yield booted
-    # A board that the test lost is said already, and the next test boots it again.
-    with contextlib.suppress(LabError):
-        booted.agent.call("reset", timeout=10)
     attempt.log = booted.console_since(mark)
+    try:
+        booted.agent.call("reset", timeout=10)
+    except LabError:
+        # The test said already that the board was lost; the next one boots it again.
+        attempt.detail = booted.last_words()
 
 
 @pytest.fixture
