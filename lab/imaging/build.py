@@ -139,8 +139,8 @@ class Build:
             modules = [
                 pool.submit(self._module, keys, module, tools, sources) for module in self.recipe.modules
             ]
-            squashfs = pool.submit(self._squashfs, keys, root, modules, tools)
             ram = pool.submit(self._initrd, keys, root)
+            squashfs = pool.submit(self._squashfs, keys, root, modules, tools, ram)
             uboot = pool.submit(self._uboot, keys)
             futures: list[Future[Any]] = [tools, sources, root, *modules, squashfs, ram, uboot]
             try:
@@ -240,7 +240,12 @@ class Build:
         return self._step("root", keys.root, make) / "root"
 
     def _squashfs(
-        self, keys: Keys, root: Future[Path], modules: list[Future[Path]], tools: Future[Path]
+        self,
+        keys: Keys,
+        root: Future[Path],
+        modules: list[Future[Path]],
+        tools: Future[Path],
+        ram: Future[Path],
     ) -> Path:
         tree, base, built = tools.result(), root.result(), [future.result() for future in modules]
 
@@ -252,6 +257,7 @@ class Build:
                 overlay=self.path.parent / self.recipe.overlay,
                 modules=built,
                 tree=tree,
+                initrd=ram.result(),
                 release=keys.packages.release,
             )
 

@@ -14,7 +14,7 @@ from lab.imaging.rootfs import find_module
 def build(recipe: Recipe, *, root: Path, scripts: Path, release: str) -> bytes:
     """The archive, uncompressed: it is small, and the machine that unpacks it is emulated.
 
-    Modules lie in ``/modules`` in the order of the recipe, numbered. Its length is a multiple of 4, so
+    Modules lie in ``/modules/root`` and ``/modules/network``, numbered. Its length is a multiple of 4, so
     that whoever stages it can append an archive of per-boot files.
     """
     busybox = root / "usr/bin/busybox"
@@ -25,9 +25,11 @@ def build(recipe: Recipe, *, root: Path, scripts: Path, release: str) -> bytes:
         "bin/busybox": (busybox.read_bytes(), 0o755),
         **dict.fromkeys(("dev", "proc", "root", "lab"), (b"", folder)),
     }
-    for index, name in enumerate(recipe.kernel.initrd_modules):
-        data = find_module(root, release, name).read_bytes()
-        files[f"modules/{index}-{name}.ko"] = (data, 0o644)
+    modules = recipe.kernel.initrd_modules
+    for kind, names in (("root", modules.root), ("network", modules.network)):
+        for index, name in enumerate(names):
+            data = find_module(root, release, name).read_bytes()
+            files[f"modules/{kind}/{index}-{name}.ko"] = (data, 0o644)
     for path in sorted(scripts.rglob("*")):
         if path.is_file():
             mode = 0o755 if path.stat().st_mode & 0o100 else 0o644

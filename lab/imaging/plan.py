@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
-from lab.imaging import kernel, toolchain
+from lab.imaging import kernel, rootfs, toolchain
 from lab.imaging.apt import Apt, Package
 from lab.imaging.cache import Cache, Work, digest, digest_file, digest_tree
 from lab.imaging.recipe import ModuleSource, Recipe
@@ -132,13 +132,17 @@ class Keys:
     def squashfs(self) -> str:
         """The root file system."""
         overlay = digest_tree(self.folder / self.recipe.overlay)
-        return digest([self.root, overlay, self.modules, self.recipe.compression])
+        how = [self.recipe.compression, self.recipe.uncompressed]
+        execnet = digest_file(rootfs.execnet_source())
+        return digest([self.root, overlay, self.modules, self.initrd, how, execnet])
 
     @cached_property
     def initrd(self) -> str:
         """The initramfs."""
         scripts = digest_tree(self.folder / self.recipe.initramfs)
-        return digest([self.root, scripts, self.recipe.kernel.initrd_modules, code("initrd", "cpio")])
+        return digest(
+            [self.root, scripts, self.recipe.kernel.initrd_modules.model_dump(), code("initrd", "cpio")]
+        )
 
     @cached_property
     def uboot(self) -> str:

@@ -26,6 +26,15 @@ Inside = Annotated[str, AfterValidator(_inside)]
 """A relative path that does not leave the folder it is relative to."""
 
 
+class InitrdModules(Strict):
+    """Module files that the initramfs carries, named as the files are, in the order of loading."""
+
+    root: list[Word] = Field(min_length=1)
+    """For the root file system."""
+    network: list[Word] = Field(default_factory=list)
+    """Loaded beside the rest."""
+
+
 class Kernel(Strict):
     """The Debian kernel that board and guest boot."""
 
@@ -34,8 +43,7 @@ class Kernel(Strict):
     """The package with the kernel's whole source: single files of it go into the modules."""
     compiler: PackageName
     """The compiler package that built the kernel, without architecture: ``gcc-14``."""
-    initrd_modules: list[Word] = Field(min_length=1)
-    """Module files that the initramfs carries (with ``-`` or ``_`` as the file is named)."""
+    initrd_modules: InitrdModules
     drop: list[Inside] = Field(default_factory=list)
     """Folders below ``/lib/modules/VERSION`` that no board of ours needs."""
 
@@ -75,6 +83,8 @@ class Recipe(Strict):
     """Applets that become commands where no package brings the command itself."""
     compression: Literal["lz4", "zstd", "gzip", "none"] = "lz4"
     """Of the squashfs."""
+    uncompressed: list[Inside] = Field(default_factory=list)
+    """Files and folders (wildcards allowed) that the squashfs holds as they are."""
 
     def all_packages(self) -> list[str]:
         """Every package that the root file system is made of."""
