@@ -29,6 +29,8 @@ CALLS = {
     "rebind": "modules",
     "decoders": "v4l2",
     "run": "run",
+    "start": "run",
+    "finish": "run",
     "kmsg": "kmsg",
     "allocate": "buffers",
     "read": "buffers",
@@ -56,7 +58,7 @@ def serve(channel: Any) -> None:
         while (message := calls.get()) is not None:
             channel.send(answer(*message))
     finally:
-        for module, function in (("buffers", "reset"), ("trace", "close")):
+        for module, function in (("run", "close"), ("buffers", "reset"), ("trace", "close")):
             if used := sys.modules.get(f"{__package__}.{module}"):
                 getattr(used, function)()
 

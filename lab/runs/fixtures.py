@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from lab.base.words import IommuMode
 from lab.boards import Board
 from lab.boards.target import Decoder as DecoderEntry
 from lab.media import Stream, sample
+from lab.runs.beside import MARK
 from lab.runs.devices import Decoder
 from lab.runs.record import ATTEMPT
 from lab.runs.session import SESSION
@@ -20,7 +22,9 @@ from lab.runs.session import SESSION
 def board(request: pytest.FixtureRequest, iommu_mode: IommuMode) -> Iterator[Board]:
     """The board, booted in this test's IOMMU mode, which was verified on it. Afterwards all is closed."""
     attempt = request.node.stash[ATTEMPT]
-    booted = request.config.stash[SESSION].lab.board(iommu_mode)
+    session = request.config.stash[SESSION]
+    booted = session.lab.board(iommu_mode)
+    session.beside.ensure(booted, iommu_mode)
     attempt.iommu_verified = booted.mode
     attempt.kernel = booted.facts["kernel"]
     mark = booted.mark()
@@ -38,6 +42,15 @@ def decoder(request: pytest.FixtureRequest, board: Board, iommu_mode: IommuMode)
     """The decoder of the target file that this test is for."""
     entry: DecoderEntry = request.param
     return Decoder(board, entry, iommu_mode, request.node.stash[ATTEMPT])
+
+
+@pytest.fixture
+def beside(request: pytest.FixtureRequest, decoder: Decoder) -> dict[str, Any]:
+    """What the program of the test's mark ``beside`` left: rc, stdout, stderr (bytes)."""
+    argv = request.node.get_closest_marker(MARK).args
+    programs = request.config.stash[SESSION].beside
+    done: dict[str, Any] = programs.result(decoder.board, decoder.entry, argv, timeout=60)
+    return done
 
 
 @pytest.fixture(scope="session")

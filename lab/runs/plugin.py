@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lab.base.errors import LabError, SharelabError
+from lab.runs.beside import MARK, last
 from lab.runs.record import RETRIES
 
 if TYPE_CHECKING:  # heavy, and not needed by a pytest that has no board
@@ -36,6 +37,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Open the lab before labgrid reads its environment, and hand labgrid the one made for this session."""
     config.addinivalue_line(
         "markers", "every_decoder: run on each decoder of the board, not on the first only"
+    )
+    config.addinivalue_line(
+        "markers", f"{MARK}(argv...): the program that the test looks at runs beside others"
     )
     env = config.getoption("lg_env", None) or os.environ.get("LG_ENV")
     if env is None:
@@ -75,6 +79,11 @@ class Hooks:
     def pytest_itemcollected(self, item: pytest.Item) -> None:
         """What the lab broke is tried again (`record.RETRIES`)."""
         item.add_marker(pytest.mark.flaky(reruns=RETRIES, only_rerun=[LabError]))
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Tests of programs that run beside the others come last in their mode."""
+        last(items)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """The cells are planned: from now on one without a result is missing."""

@@ -54,6 +54,11 @@ RETRIES = 1
 _RANK = {Status.MISS: 3, Status.ERROR: 2, Status.FAIL: 1, Status.SKIP: 0}
 
 
+def params(item: pytest.Item) -> dict[str, Any]:
+    """What ``item`` is parametrized with; empty for a plain test."""
+    return item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+
+
 def status_of_exception(error: BaseException, phase: str) -> Status:
     """The status that an exception in ``phase`` (setup, call, teardown) of a test means.
 

@@ -8,7 +8,6 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,9 +18,10 @@ from lab.boards import Target, load_target
 from lab.results.folder import new_id
 from lab.results.log import ResultLog
 from lab.results.model import Cell, Result, Run
+from lab.runs.beside import Beside
 from lab.runs.events import EventWriter
 from lab.runs.lab import Lab, place_from_environment
-from lab.runs.record import ATTEMPT, RETRIES, Attempt, note_phase
+from lab.runs.record import ATTEMPT, RETRIES, Attempt, note_phase, params
 
 SESSION = pytest.StashKey["Session"]()
 
@@ -54,6 +54,7 @@ class Session:
         self.modes = parse_modes(options.iommu, self.target)
         self.run = options.lab_run or new_id()
         self.events = EventWriter(options.lab_events)
+        self.beside = Beside()
         self._results: Path | None = options.lab_results
         self._log: ResultLog | None = None
         self._lab: Lab | None = None
@@ -76,7 +77,8 @@ class Session:
 
     def plan(self, items: Sequence[pytest.Item]) -> None:
         """Write down which cells this session sets out to measure."""
-        cells = tuple(self.cell(item) for item in items if "iommu_mode" in _params(item))
+        self.beside.plan(items)
+        cells = tuple(self.cell(item) for item in items if "iommu_mode" in params(item))
         if self._results is not None:
             run = Run(id=self.run, started=datetime.now(UTC), planned=cells)
             if self._results.exists():
@@ -90,13 +92,13 @@ class Session:
 
     def cell(self, item: pytest.Item) -> Cell:
         """The cell that a collected test measures."""
-        params = _params(item)
-        allocator = params.get("allocator")
-        decoder = params.get("decoder")
+        found = params(item)
+        allocator = found.get("allocator")
+        decoder = found.get("decoder")
         return Cell(
             test=test_name(item),
             target=self.target.name,
-            iommu=params["iommu_mode"],
+            iommu=found["iommu_mode"],
             suite=_suite(item),
             soc=self.target.soc,
             allocator=allocator.name if allocator else "",
@@ -109,15 +111,15 @@ class Session:
         previous = item.stash.get(ATTEMPT, None)
         number = previous.number + 1 if previous else 1
         item.stash[ATTEMPT] = Attempt(number=number, started=time.time())
-        if "iommu_mode" in _params(item):
-            mode = str(_params(item)["iommu_mode"])
+        if "iommu_mode" in params(item):
+            mode = str(params(item)["iommu_mode"])
             self.events.emit("begin", test=test_name(item), iommu=mode, attempt=number)
 
     def phase(self, item: pytest.Item, call: pytest.CallInfo[None]) -> None:
         """A phase of the attempt ended; with teardown its result is written."""
         attempt = item.stash[ATTEMPT]
         note_phase(attempt, call)
-        if call.when != "teardown" or "iommu_mode" not in _params(item):
+        if call.when != "teardown" or "iommu_mode" not in params(item):
             return
         result = self._result(item, attempt)
         if self._log is not None:
@@ -175,10 +177,6 @@ class Session:
         return shlex.join(command)
 
 
-def _params(item: pytest.Item) -> dict[str, Any]:
-    return item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
-
-
 def _suite(item: pytest.Item) -> str:
     """The folder of the test below ``suites/``."""
     return item.path.parent.name
@@ -186,21 +184,21 @@ def _suite(item: pytest.Item) -> str:
 
 def test_name(item: pytest.Item) -> str:
     """The pytest node id without its IOMMU mode: the same test has the same name in every mode."""
-    name, bracket, params = item.nodeid.partition("[")
-    mode = _params(item).get("iommu_mode")
+    name, bracket, identity = item.nodeid.partition("[")
+    mode = params(item).get("iommu_mode")
     if not bracket or mode is None:
         return item.nodeid
-    rest = [part for part in _split_id(params.removesuffix("]"), str(mode)) if part]
+    rest = [part for part in _split_id(identity.removesuffix("]"), str(mode)) if part]
     return f"{name}[{'-'.join(rest)}]" if rest else name
 
 
-def _split_id(params: str, mode: str) -> list[str]:
+def _split_id(identity: str, mode: str) -> list[str]:
     """The parameter id without ``mode``, which stands at its start, its end or between hyphens."""
-    if params == mode:
+    if identity == mode:
         return []
-    if params.startswith(mode + "-"):
-        return [params[len(mode) + 1 :]]
-    if params.endswith("-" + mode):
-        return [params[: -len(mode) - 1]]
-    before, _, after = params.partition(f"-{mode}-")
+    if identity.startswith(mode + "-"):
+        return [identity[len(mode) + 1 :]]
+    if identity.endswith("-" + mode):
+        return [identity[: -len(mode) - 1]]
+    before, _, after = identity.partition(f"-{mode}-")
     return [before, after]

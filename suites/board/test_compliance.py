@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 TOTAL = re.compile(r"^Total for .*: (\d+), Succeeded: (\d+), Failed: (\d+), Warnings: (\d+)", re.MULTILINE)
 
 
-def test_v4l2_compliance(decoder):
+@pytest.mark.beside("v4l2-compliance", "-d", "{node}")
+def test_v4l2_compliance(beside):
     """No failure. The tool's own words are the evidence."""
-    node = decoder.node
-    assert node, f"decoder {decoder.name} has no video node"
-    done = decoder.board.agent.call("run", argv=["v4l2-compliance", "-d", node], timeout=60)
-    text = done["stdout"].decode(errors="replace")
+    text = beside["stdout"].decode(errors="replace")
     total = TOTAL.search(text)
     assert total, text[-2000:]
     tests, succeeded, failed, _ = map(int, total.groups())

@@ -42,7 +42,7 @@ def test_importer_is_attached_to_the_very_buffer(decoder, stream):
 
 def test_import_is_paid_once_per_buffer(decoder):
     """Frames that follow keep the mapping: import is paid once per buffer, not per frame."""
-    share = decoder.decode_into(ALLOCATORS["heap-cma"], sample(64, 64, count=3))
+    share = decoder.decode_into(ALLOCATORS["heap-cma"], sample(48, 32, count=3))
     assert share.as_expected, share.explain()
     assert len(share.raw["maps"]) == len(share.raw["buffers"]), share.raw["maps"]
 
