@@ -147,7 +147,8 @@ class SharelabStrategy(Strategy):  # type: ignore[misc]
         )
         timeouts = self.facts.boot.timeouts
         for line in first:
-            self.uboot.run_check(line, timeout=int(timeouts.load))
+            self.console.sendline(line)
+            self._await(self.uboot.prompt, timeouts.load, f"U-Boot to load {self.facts.image}")
         self.uboot.boot_command = last
         self.uboot.boot()
         self._await("Starting kernel", timeouts.load, "the start of the kernel")

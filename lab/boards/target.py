@@ -94,14 +94,16 @@ class Boot(Strict):
     """How U-Boot starts Linux. Addresses are U-Boot expressions and are put into the commands as they stand.
 
     ``network`` are the U-Boot commands that bring the network up before the first tftpboot,
-    ``devicetree`` the address of the tree to edit and to hand over, ``ready`` what Linux says on the
-    console when ssh accepts connections, ``python`` the program there that behaves as a Python interpreter.
+    ``line`` how many characters it takes in one line (its CONFIG_SYS_CBSIZE), ``devicetree`` the address
+    of the tree to edit and to hand over, ``ready`` what Linux says on the console when ssh accepts
+    connections, ``python`` the program there that behaves as a Python interpreter.
     """
 
     kernel: str = "${kernel_addr_r}"
     initrd: str = "${ramdisk_addr_r}"
     devicetree: str = "${fdtcontroladdr}"
     network: tuple[str, ...] = ("setenv autoload no", "dhcp")
+    line: int = Field(default=512, ge=256)
     console: str
     cmdline: str = ""
     ready: str = "LAB-READY"

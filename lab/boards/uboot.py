@@ -6,11 +6,7 @@ from lab.base.errors import ConfigError
 from lab.boards.target import Boot, ModeSetup
 
 FAILED = "LAB-BOOT-FAILED"
-"""What the console says when a command of the last boot line failed; never part of the line itself."""
-
-LINE_LIMIT = 430
-"""Characters that fit in one line of any U-Boot: CONFIG_SYS_CBSIZE is 512 on small configurations
-(U-Boot, cmd/Kconfig), and labgrid's UBootDriver wraps a command in two marked echoes."""
+"""What the console says when a command of a boot line failed; never part of the line itself."""
 
 
 def bootargs(boot: Boot, setup: ModeSetup) -> str:
@@ -19,7 +15,7 @@ def bootargs(boot: Boot, setup: ModeSetup) -> str:
 
 
 def boot_lines(boot: Boot, setup: ModeSetup, *, kernel: str, initrd: str) -> list[str]:
-    """The lines for U-Boot's shell that load and start Linux; the last one says FAILED where it does not.
+    """The lines for U-Boot's shell that load and start Linux; each says FAILED where a command of it fails.
 
     ``kernel`` and ``initrd`` are paths on the TFTP server. As many commands as fit go in one line,
     because each line costs a round trip over the serial console.
@@ -38,10 +34,10 @@ def boot_lines(boot: Boot, setup: ModeSetup, *, kernel: str, initrd: str) -> lis
         f"booti {boot.kernel} {boot.initrd}:${{filesize}} {boot.devicetree}",
     ]
     half = len(FAILED) // 2
-    lines = pack(commands, LINE_LIMIT - len(FAILED) - 10)
-    # the word is in two parts so that the echo of the line is not taken for it
-    lines[-1] += f"; echo {FAILED[:half]}''{FAILED[half:]}"
-    return lines
+    # The word is in two parts so that the echo of the line is not taken for it. Not "a && b || echo":
+    # U-Boot's shell skips all up to the next ; when a fails (U-Boot, common/cli_hush.c run_list_real).
+    begin, end = "if ", f"; then true; else echo {FAILED[:half]}''{FAILED[half:]}; fi"
+    return [begin + line + end for line in pack(commands, boot.line - len(begin + end) - 1)]
 
 
 def pack(commands: list[str], limit: int) -> list[str]:

@@ -13,14 +13,16 @@ from lab.base.errors import ConfigError
 from lab.base.words import IommuMode
 from lab.boards import load_target
 from lab.boards.target import Boot, ModeSetup
-from lab.boards.uboot import FAILED, LINE_LIMIT, boot_lines, bootargs, pack
+from lab.boards.uboot import FAILED, boot_lines, bootargs, pack
 
 BOOT = Boot(console="ttyAMA0", cmdline="quiet")
 PLAIN = ModeSetup()
 
 
 def commands(lines):
-    return [command for line in lines for command in line.split("; echo")[0].split(" && ")]
+    return [
+        command for line in lines for command in line.removeprefix("if ").split("; then")[0].split(" && ")
+    ]
 
 
 def test_loads_kernel_before_initrd_so_that_filesize_is_the_initrds():
@@ -45,9 +47,9 @@ def test_device_tree_is_edited_after_loading_and_before_the_start():
 
 
 def test_failure_word_shows_only_when_it_is_executed():
-    [*_, last] = boot_lines(BOOT, PLAIN, kernel="k", initrd="i")
-    assert FAILED not in last
-    assert last.endswith(f"; echo {FAILED[:7]}''{FAILED[7:]}")
+    for line in boot_lines(BOOT, PLAIN, kernel="k", initrd="i"):
+        assert FAILED not in line
+        assert line.endswith(f"; then true; else echo {FAILED[:7]}''{FAILED[7:]}; fi")
 
 
 def test_words_of_the_mode_come_last_and_win():
@@ -62,8 +64,17 @@ def test_each_mode_of_each_virtual_target_fits(name):
     target = load_target(name)
     for mode in target.modes:
         lines = boot_lines(target.boot, target.iommu.modes[mode], kernel="vmlinuz", initrd=f"{name}.initrd")
-        assert all(len(line) <= LINE_LIMIT for line in lines)
-        assert len(lines) <= 2, "each line costs a round trip"
+        assert [len(line) < target.boot.line for line in lines] == [True], "each line costs a round trip"
+
+
+def test_boot_is_spread_over_lines_that_uboot_takes():
+    boot = Boot(console="ttyAMA0", cmdline="x" * 300)
+    lines = boot_lines(boot, PLAIN, kernel="k", initrd="i")
+    assert len(lines) > 1
+    assert all(len(line) < boot.line for line in lines)
+    assert commands(lines) == commands(
+        boot_lines(boot.model_copy(update={"line": 2000}), PLAIN, kernel="k", initrd="i")
+    )
 
 
 def test_smmu_is_off_only_with_both_edits():
