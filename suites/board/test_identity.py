@@ -25,7 +25,8 @@ def test_iommu_makes_one_range_of_scattered_pages(decoder, stream, iommu_mode):
     if iommu_mode in (IommuMode.TRANSLATED, IommuMode.LAZY):
         assert len(ranges) == 1, f"{runs} runs of pages became {len(ranges)} DMA ranges"
     else:
-        assert len(ranges) > 1
+        # Slots of bounced pages adjoin, which is why the queue's own check is no protection.
+        assert len(ranges) > 1 or share.raw["bounced"]
         assert share.verdict != Verdict.ZERO_COPY
 
 
