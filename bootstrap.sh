@@ -41,9 +41,14 @@ if [ -n "$missing" ]; then
     fi
     say "installing $missing"
     log=$(mktemp)
-    # shellcheck disable=SC2086 # the package list is words on purpose
-    if ! { $sudo apt-get update && $sudo env DEBIAN_FRONTEND=noninteractive \
-            apt-get install -y --no-install-recommends $missing; } >"$log" 2>&1; then
+    install() {
+        # shellcheck disable=SC2086 # the package list is words on purpose
+        $sudo apt-get update && $sudo env DEBIAN_FRONTEND=noninteractive \
+            apt-get install -y --no-install-recommends $missing
+    }
+    if [ -t 2 ]; then # a person sees apt's own progress
+        install >&2 || die "apt-get failed"
+    elif ! install >"$log" 2>&1; then
         tail -n 20 "$log" >&2
         die "apt-get failed, see $log"
     fi
@@ -59,7 +64,9 @@ stamp=$venv/.bootstrap
 if ! { grep -qxF "$want$extra" "$stamp" 2>/dev/null || grep -qxF "${want}[dev]" "$stamp" 2>/dev/null; }; then
     say "setting up the virtual environment in .venv"
     [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable "$root$extra" ||
+    quiet=--quiet
+    [ -t 2 ] && quiet=--no-color # a person sees pip's own progress
+    "$venv/bin/python" -m pip install $quiet --disable-pip-version-check --editable "$root$extra" >&2 ||
         die "pip failed; is the package index reachable?"
     printf '%s\n' "$want$extra" >"$stamp"
 fi
