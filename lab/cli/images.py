@@ -56,7 +56,7 @@ def build_image(
 @app.command("list")
 def list_images(as_json: Json = False) -> None:
     """List the images in the cache, newest first; * is what the recipe means now."""
-    from lab.imaging.build import image_cache
+    from lab.imaging.builder import image_cache
     from lab.imaging.store import images
 
     found = images(image_cache())
@@ -90,7 +90,7 @@ def collect(
     as_json: Json = False,
 ) -> None:
     """Remove images, build steps and packages that no recipe uses any more."""
-    from lab.imaging.build import image_cache
+    from lab.imaging.builder import image_cache
     from lab.imaging.store import sweep
 
     cache = image_cache()

@@ -13,6 +13,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import subprocess
@@ -116,9 +117,15 @@ class Work:
         )
         if process.returncode:
             check_space(process.stdout, self.path)
-            tail = " | ".join(process.stdout.strip().splitlines()[-4:])
-            raise LabError(f"{what or Path(argv[0]).name} failed ({process.returncode}): {tail}")
+            said = " | ".join(_telling(process.stdout))
+            raise LabError(f"{what or Path(argv[0]).name} failed ({process.returncode}): {said}")
         return process.stdout
+
+
+def _telling(output: str) -> list[str]:
+    """The lines of a failed program's output that say why: those marked as errors, else the last ones."""
+    lines = output.strip().splitlines()
+    return [line for line in lines if re.search(r": (fatal )?error: |^E: ", line)][:3] or lines[-4:]
 
 
 def check_space(output: str, path: Path) -> None:

@@ -9,10 +9,11 @@ from datetime import datetime
 from pathlib import Path
 
 from lab.base import dirs
-from lab.imaging import plan, recipe, toolchain
+from lab.imaging import recipe, resolve, toolchain
 from lab.imaging.apt import stored
-from lab.imaging.build import FILES, Image, read_image
 from lab.imaging.cache import Cache, remove
+from lab.imaging.image import FILES, Image, read_image
+from lab.imaging.plan import Keys
 
 DAY = 86400.0
 
@@ -46,11 +47,11 @@ def used(cache: Cache, path: Path) -> Iterator[Path]:
     """Everything in the cache that a build of the recipe ``path`` would use as it is."""
     wanted = recipe.load(path)
     host = toolchain.host_architecture()
-    packages = plan.find_packages(cache, wanted, host)
+    packages = resolve.find_packages(cache, wanted, host)
     if packages is None:
         return
-    keys = plan.Keys(wanted, path.parent, packages)
-    yield cache.place("packages", plan.resolve_key(wanted, host))
+    keys = Keys(wanted, path.parent, packages)
+    yield cache.place("packages", resolve.resolve_key(wanted, host))
     for step in ("toolchain", "sources", "root", "squashfs", "initrd", "uboot"):
         yield cache.place(step, keys.tools if step == "toolchain" else getattr(keys, step))
     for key in keys.modules:

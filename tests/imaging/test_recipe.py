@@ -10,7 +10,7 @@ kernel:
   package: linux-image-arm64
   source: linux-source-6.12
   compiler: gcc-14
-  initrd_modules: [virtio_blk]
+  initrd_modules: {root: [virtio_blk]}
 uboot: {package: u-boot-qemu, file: usr/lib/u-boot.bin}
 modules:
   - source: driver

@@ -5,61 +5,25 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 from lab.base import dirs, ui
 from lab.base.errors import ConfigError
-from lab.imaging import apt, initrd, kernel, mirror, plan, recipe, rootfs, toolchain
+from lab.imaging import apt, initrd, kernel, mirror, recipe, resolve, rootfs, toolchain
 from lab.imaging.apt import Package
-from lab.imaging.cache import Cache, Result, Work, digest_file, no_space
-from lab.imaging.plan import Keys, Packages
+from lab.imaging.cache import Cache, Result, Work, no_space
+from lab.imaging.image import FILES, MANIFEST, Image, manifest, read_image
+from lab.imaging.plan import Keys
 from lab.imaging.recipe import ModuleSource, Recipe
+from lab.imaging.resolve import Packages
 
-FILES = ("kernel", "initrd", "squashfs", "uboot")
-MANIFEST = "manifest.json"
 SPACE = 3 * 10**9
 """Bytes that a build from nothing needs at its peak."""
-
-
-@dataclass(frozen=True)
-class Image:
-    """A built image; the files are read-only and may be shared by any number of boards."""
-
-    name: str
-    digest: str
-    """Hex SHA-256 of everything that went in."""
-    path: Path
-    manifest: dict[str, Any]
-    """Kernel, package versions, hashes and sizes of the files, seconds of each step."""
-    cached: bool
-    """It was there already."""
-
-    @property
-    def kernel(self) -> Path:
-        """The kernel, an uncompressed arm64 ``Image``."""
-        return self.path / "kernel"
-
-    @property
-    def initrd(self) -> Path:
-        """The initramfs; its size is a multiple of 4, so an archive of per-boot files can follow."""
-        return self.path / "initrd"
-
-    @property
-    def squashfs(self) -> Path:
-        """The root file system."""
-        return self.path / "squashfs"
-
-    @property
-    def uboot(self) -> Path:
-        """U-Boot for QEMU's ``virt`` machine, for ``-bios``."""
-        return self.path / "uboot"
 
 
 def image_cache() -> Cache:
@@ -106,7 +70,7 @@ class Build:
         """Find the image or make it."""
         host = toolchain.host_architecture()
         with self.cache.in_use():
-            if not self.rebuild and (packages := plan.find_packages(self.cache, self.recipe, host)):
+            if not self.rebuild and (packages := resolve.find_packages(self.cache, self.recipe, host)):
                 keys = Keys(self.recipe, self.path.parent, packages)
                 found = read_image(self._folder(keys), cached=True)
                 if found:
@@ -184,10 +148,10 @@ class Build:
 
     def _packages(self, host: str) -> Packages:
         def make(work: Work) -> None:
-            plan.resolve(work, self.recipe, host, self.mirror()).save(work.path)
+            resolve.resolve(work, self.recipe, host, self.mirror()).save(work.path)
             shutil.rmtree(work.path / "apt")
 
-        return Packages.load(self._step("packages", plan.resolve_key(self.recipe, host), make))
+        return Packages.load(self._step("packages", resolve.resolve_key(self.recipe, host), make))
 
     def _tools(self, keys: Keys, host: str) -> Path:
         def make(work: Work) -> None:
@@ -293,49 +257,14 @@ class Build:
         def make(work: Work) -> None:
             for name in FILES:
                 os.link(made[name], work.path / name)
-            manifest = self._manifest(keys, work.path)
-            (work.path / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+            about = manifest(self.path.stem, keys, self.steps, work.path)
+            (work.path / MANIFEST).write_text(json.dumps(about, indent=1) + "\n")
 
         folder = self._folder(keys)
         self.cache.fill(folder, "image", make, anew=self.rebuild)
         image = read_image(folder, cached=False)
         assert image is not None
         return image
-
-    def _manifest(self, keys: Keys, folder: Path) -> dict[str, Any]:
-        packages = keys.packages
-        files = {
-            name: {"sha256": digest_file(folder / name), "size": (folder / name).stat().st_size}
-            for name in FILES
-        }
-        steps = {
-            name: {"seconds": result.seconds, "made": result.fresh, "key": result.path.name}
-            for name, result in sorted(self.steps.items())
-        }
-        return {
-            "name": self.path.stem,
-            "digest": keys.image,
-            "built": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "kernel": packages.release,
-            "suite": self.recipe.suite,
-            "files": files,
-            "steps": steps,
-            "packages": {package.name: package.version for package in packages.root},
-            "tools": {
-                package.name: package.version
-                for package in packages.tools + packages.headers + packages.source + packages.uboot
-            },
-        }
-
-
-def read_image(folder: Path, *, cached: bool) -> Image | None:
-    """The image in a folder of the cache; None where there is none, or not a whole one."""
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text())
-        whole = all((folder / name).stat().st_size == manifest["files"][name]["size"] for name in FILES)
-    except (OSError, ValueError, KeyError):
-        return None
-    return Image(manifest["name"], manifest["digest"], folder, manifest, cached) if whole else None
 
 
 def _raise_first(futures: list[Future[Any]]) -> None:

@@ -1,0 +1,86 @@
+"""A built image: its files in the cache, and the manifest that says what they are made of."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lab.imaging.cache import Result, digest_file
+from lab.imaging.plan import Keys
+
+FILES = ("kernel", "initrd", "squashfs", "uboot")
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Image:
+    """A built image; the files are read-only and may be shared by any number of boards."""
+
+    name: str
+    digest: str
+    """Hex SHA-256 of everything that went in."""
+    path: Path
+    manifest: dict[str, Any]
+    """Kernel, package versions, hashes and sizes of the files, seconds of each step."""
+    cached: bool
+    """It was there already."""
+
+    @property
+    def kernel(self) -> Path:
+        """The kernel, an uncompressed arm64 ``Image``."""
+        return self.path / "kernel"
+
+    @property
+    def initrd(self) -> Path:
+        """The initramfs; its size is a multiple of 4, so an archive of per-boot files can follow."""
+        return self.path / "initrd"
+
+    @property
+    def squashfs(self) -> Path:
+        """The root file system."""
+        return self.path / "squashfs"
+
+    @property
+    def uboot(self) -> Path:
+        """U-Boot for QEMU's ``virt`` machine, for ``-bios``."""
+        return self.path / "uboot"
+
+
+def manifest(name: str, keys: Keys, steps: Mapping[str, Result], folder: Path) -> dict[str, Any]:
+    """What the image in ``folder`` is made of, and how long each step took."""
+    packages = keys.packages
+    files = {
+        file: {"sha256": digest_file(folder / file), "size": (folder / file).stat().st_size} for file in FILES
+    }
+    done = {
+        step: {"seconds": result.seconds, "made": result.fresh, "key": result.path.name}
+        for step, result in sorted(steps.items())
+    }
+    return {
+        "name": name,
+        "digest": keys.image,
+        "built": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "kernel": packages.release,
+        "suite": keys.recipe.suite,
+        "files": files,
+        "steps": done,
+        "packages": {package.name: package.version for package in packages.root},
+        "tools": {
+            package.name: package.version
+            for package in packages.tools + packages.headers + packages.source + packages.uboot
+        },
+    }
+
+
+def read_image(folder: Path, *, cached: bool) -> Image | None:
+    """The image in a folder of the cache; None where there is none, or not a whole one."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text())
+        whole = all((folder / name).stat().st_size == manifest["files"][name]["size"] for name in FILES)
+    except (OSError, ValueError, KeyError):
+        return None
+    return Image(manifest["name"], manifest["digest"], folder, manifest, cached) if whole else None

@@ -1,0 +1,99 @@
+"""The board's zygote and agent-connect, run on this machine with folders of their own."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import execnet
+import pytest
+
+from lab.base import dirs
+from lab.imaging import rootfs
+
+LAB = dirs.root() / "images/overlay/usr/lib/lab"
+
+
+@pytest.fixture
+def connect(tmp_path):
+    """The command of an agent-connect whose zygote runs."""
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in ("agent", "never"):
+        os.mkfifo(run / name)
+    script = tmp_path / "agent-connect"
+    script.write_text((LAB / "agent-connect").read_text().replace("/run/lab", str(run)))
+    program = (LAB / "zygote.py").read_text()
+    for name, value in (("/run/lab", run), ("/usr/lib/lab", tmp_path), ("/root", tmp_path)):
+        program = program.replace(f'"{name}', f'"{value}')
+    (tmp_path / "zygote.py").write_text(program)
+    source = str(rootfs.execnet_source())
+    prepare = [sys.executable, "-c", rootfs.PREPARE, source, str(tmp_path / "execnet.bin"), "prepared.py"]
+    subprocess.run(prepare, check=True)
+    zygote = subprocess.Popen([sys.executable, "-I", "-S", str(tmp_path / "zygote.py")])
+    shell = shutil.which("bash")  # the board has busybox's shell; both have read -u
+    assert shell
+    yield [shell, str(script)]
+    assert zygote.poll() is None, "the zygote has died"
+    zygote.kill()
+    zygote.wait()
+
+
+def run(connect, line, rest=""):
+    return subprocess.run(
+        [*connect, "-u", "-c", "ignored"],
+        input=f"{line!r}\n{rest}",
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+
+
+def test_the_line_runs_with_the_callers_streams(connect):
+    code = "import sys; print(sys.stdin.read()[::-1]); print('err', file=sys.stderr)"
+    done = run(connect, code, "abc")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "cba\n", "err\n")
+
+
+def test_each_caller_has_a_process_of_its_own(connect):
+    numbers = {run(connect, "import os; print(os.getpid())").stdout for _ in range(40)}
+    assert len(numbers) == 40
+
+
+def test_many_at_once(connect):
+    waiting = [
+        subprocess.Popen(connect, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(8)
+    ]
+    answers = []
+    for number, process in enumerate(waiting):
+        answers.append(process.communicate(f"'print({number})'\n", timeout=20)[0])
+    assert answers == [f"{number}\n" for number in range(8)]
+
+
+def test_an_error_is_shown_and_ends_only_this_agent(connect):
+    assert "ZeroDivisionError" in run(connect, "1/0").stderr
+    assert run(connect, "raise SystemExit('bye')").returncode == 0
+    assert run(connect, "print('still there')").stdout == "still there\n"
+
+
+def test_a_caller_that_is_gone_does_no_harm(connect):
+    fifo = Path(connect[1]).parent / "run" / "agent"
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    fifo.write_text(f"{ended.pid}\n")
+    assert run(connect, "print(1)").stdout == "1\n"
+
+
+def test_execnet_works_over_it(connect):
+    group = execnet.Group()
+    gateway = group.makegateway(f"popen//python={' '.join(connect)}")
+    try:
+        channel = gateway.remote_exec("channel.send(channel.receive() + 1)")
+        channel.send(41)
+        assert channel.receive(timeout=20) == 42
+        trace = gateway.remote_exec("import traceback; channel.send(traceback.format_list.__name__)")
+        assert trace.receive(timeout=20) == "format_list"
+    finally:
+        group.terminate(timeout=5)
