@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import threading
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -38,6 +39,9 @@ class Lab:
         self._board: Board | None = None
         self._rack: Rack | None = None
         self._environment: Path | None = None
+        self._early_boot: threading.Thread | None = None
+        self._early_error: BaseException | None = None
+        self._told_times: dict[str, float] = {}
         self._failed_boots: dict[IommuMode, list[str]] = {}
 
     def open(self) -> Path:
@@ -59,6 +63,10 @@ class Lab:
 
     def close(self) -> None:
         """Board off, rack down, temporary files gone. Safe to call at any moment and more than once."""
+        if self._early_boot is not None:
+            if self._rack is not None:
+                self._rack.close()  # ends the boot, too
+            self._early_boot.join()
         self._stack.close()
 
     def board(self, mode: IommuMode) -> Board:
@@ -71,18 +79,42 @@ class Lab:
         if len(failures) >= MAX_FAILED_BOOTS:
             tried = f"{self.place} did not boot in mode {mode}, tried {len(failures)} times"
             raise LabError(f"{tried}: {failures[-1]}")
-        board = self._open_board()
-        before = board.times
         self._events.emit("boot", mode=str(mode))
         try:
+            self._join_early_boot()
+            board = self._open_board()
             board.boot(mode)
         except LabError as error:
             failures.append(error.message)
             raise
         failures.clear()
-        if board.times is not before:
+        if board.times is not self._told_times:
+            self._told_times = board.times
             self._events.emit("booted", mode=str(mode), times=board.times, verified=board.verified)
         return board
+
+    def boot_early(self, mode: IommuMode) -> None:
+        """Begin to boot while pytest still collects; the first ``board`` waits for it.
+
+        labgrid's steps are not for two threads: nobody else may use them until then.
+        """
+
+        def boot() -> None:
+            try:
+                self._open_board().boot(mode)
+            except BaseException as error:
+                self._early_error = error
+
+        self._early_boot = threading.Thread(target=boot, name="early-boot", daemon=True)
+        self._early_boot.start()
+
+    def _join_early_boot(self) -> None:
+        thread, self._early_boot = self._early_boot, None
+        if thread is not None:
+            thread.join()
+        error, self._early_error = self._early_error, None
+        if error is not None:
+            raise error
 
     def _open_board(self) -> Board:
         if self._board is None:

@@ -29,6 +29,9 @@ GRACE = 15.0
 PYTEST_RAN = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
 """Exit codes after which the result log says what happened."""
 
+IDLE_PLUGINS = ("cacheprovider", "hypothesispytest", "xdist", "xdist.looponfail", "timeout")
+"""Plugins of the development tools: loading them costs a run a third of a second."""
+
 Listener = Callable[[dict[str, Any]], None]
 
 
@@ -68,7 +71,8 @@ def run_target(request: Request, target: Target, folder: Path, listen: Listener)
 
 def _command(request: Request, target: Target, folder: Path, events: int) -> list[str]:
     command = [sys.executable, "-m", "pytest", *map(str, request.suites)]
-    command += ["--rootdir", str(dirs.root()), "-p", "no:cacheprovider", "-o", "addopts=", "--tb=short", "-v"]
+    command += ["--rootdir", str(dirs.root()), "-o", "addopts=", "--tb=short", "-v"]
+    command += [word for plugin in IDLE_PLUGINS for word in ("-p", f"no:{plugin}")]
     command += ["--lg-env", str(target.path)]
     command += ["--lab-results", str(RunFolder(folder).log), "--lab-run", request.id]
     command += ["--lab-events", str(events)]

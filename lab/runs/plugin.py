@@ -53,6 +53,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(opened.close)
         if not config.option.collectonly:
             config.option.lg_env = str(opened.open())
+            opened.lab.boot_early(opened.modes[0])
     except SharelabError as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[session.SESSION] = opened
