@@ -25,7 +25,7 @@ def _targets(incomplete: str) -> list[str]:
 def run(
     suites: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[SUITE]...", help="Suites to run (default: all).", autocompletion=_suites),
+        typer.Argument(metavar="SUITE", help="Suites to run (default: all).", autocompletion=_suites),
     ] = None,
     target: Annotated[
         list[str] | None,
