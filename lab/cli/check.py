@@ -39,7 +39,7 @@ def own_checks(
             failed.append(name)
             err.print(done.stdout + done.stderr, markup=False)
     code = subprocess.run(
-        [sys.executable, "-m", "pytest", "-n2", "--dist=loadgroup", *(pytest_args or [])],
+        [sys.executable, "-m", "pytest", *(pytest_args or [])],
         cwd=dirs.root(),
         check=False,
     ).returncode

@@ -29,7 +29,7 @@ GRACE = 15.0
 PYTEST_RAN = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
 """Exit codes after which the result log says what happened."""
 
-IDLE_PLUGINS = ("cacheprovider", "hypothesispytest", "xdist", "xdist.looponfail", "timeout")
+IDLE_PLUGINS = ("cacheprovider", "hypothesispytest", "timeout")
 """Plugins of the development tools: loading them costs a run a third of a second."""
 
 Listener = Callable[[dict[str, Any]], None]
