@@ -66,7 +66,7 @@ def bare_boot(target, image, rack: Rack) -> tuple[float, float]:
             f"setenv bootargs 'console=ttyAMA0 {target.boot.cmdline}'; "
             "booti ${kernel_addr_r} ${ramdisk_addr_r}:${filesize} ${fdtcontroladdr}"
         )
-        child.expect(r"LAB-READY\r?\n")
+        child.expect("LAB-READY")
         ready = time.monotonic() - began
         command = [*SSH, "-i", str(rack.keyfile), "-p", str(port), "root@127.0.0.1", "python3 -c 'print(1)'"]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=60)
