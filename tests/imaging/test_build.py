@@ -52,6 +52,10 @@ def test_the_root_file_system_has_what_boards_need(image):
         "/usr/lib/lab/zygote.pyc",
         "/usr/bin/v4l2-compliance",
         "/usr/bin/qemu-system-aarch64",
+        "/usr/lib/aarch64-linux-gnu/qemu/hw-display-virtio-gpu-pci-gl.so",
+        "/usr/lib/aarch64-linux-gnu/qemu/ui-dbus.so",
+        "/usr/lib/aarch64-linux-gnu/dri/libdril_dri.so",
+        f"/usr/lib/modules/{release}/kernel/drivers/scsi/sd_mod.ko",
         "/boot/initrd",
     ):
         assert f"{path}\n" in files
