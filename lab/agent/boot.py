@@ -15,10 +15,15 @@ if TYPE_CHECKING:
 
 
 class Shipped:
-    """Finder and loader of modules whose sources came over the wire: full name -> source."""
+    """Finder and loader of modules whose sources came over the wire: full name -> source.
+
+    The board's image has code that was compiled from the sources of its day (its zygote offers it as the
+    module ``prepared``). It is used where the source is the same to the letter.
+    """
 
     def __init__(self, sources: dict[str, str]) -> None:
         self.sources = sources
+        self.prepared = getattr(sys.modules.get("prepared"), "modules", {})
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
         """Find one of our modules (importlib.abc.MetaPathFinder)."""
@@ -32,8 +37,11 @@ class Shipped:
 
     def exec_module(self, module: ModuleType) -> None:
         """Compile and run one module (importlib.abc.Loader)."""
-        name = module.__name__
-        exec(compile(self.sources[name], _path(name), "exec", dont_inherit=True), module.__dict__)
+        path, source = _path(module.__name__), self.sources[module.__name__]
+        known, code = self.prepared.get(path, (None, None))
+        if known != source:
+            code = compile(source, path, "exec", dont_inherit=True)
+        exec(code, module.__dict__)
 
 
 def _path(name: str) -> str:

@@ -69,8 +69,8 @@ class Keys:
         """The root file system."""
         overlay = digest_tree(self.folder / self.recipe.overlay)
         how = [self.recipe.compression, self.recipe.uncompressed]
-        execnet = digest_file(rootfs.execnet_source())
-        return digest([self.root, overlay, self.modules, self.initrd, how, execnet])
+        prepared = {name: digest_file(path) for name, path in rootfs.prepared_sources().items()}
+        return digest([self.root, overlay, self.modules, self.initrd, how, prepared])
 
     @cached_property
     def initrd(self) -> str:

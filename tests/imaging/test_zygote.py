@@ -9,6 +9,7 @@ from pathlib import Path
 import execnet
 import pytest
 
+from lab.agent import ship
 from lab.base import dirs
 from lab.imaging import rootfs
 
@@ -28,8 +29,8 @@ def connect(tmp_path):
     for name, value in (("/run/lab", run), ("/usr/lib/lab", tmp_path), ("/root", tmp_path)):
         program = program.replace(f'"{name}', f'"{value}')
     (tmp_path / "zygote.py").write_text(program)
-    source = str(rootfs.execnet_source())
-    prepare = [sys.executable, "-c", rootfs.PREPARE, source, str(tmp_path / "execnet.bin"), "prepared.py"]
+    sources = [str(word) for pair in rootfs.prepared_sources().items() for word in pair]
+    prepare = [sys.executable, "-c", rootfs.PREPARE, str(tmp_path / "prepared.bin"), *sources]
     subprocess.run(prepare, check=True)
     zygote = subprocess.Popen([sys.executable, "-I", "-S", str(tmp_path / "zygote.py")])
     shell = shutil.which("bash")  # the board has busybox's shell; both have read -u
@@ -95,5 +96,28 @@ def test_execnet_works_over_it(connect):
         assert channel.receive(timeout=20) == 42
         trace = gateway.remote_exec("import traceback; channel.send(traceback.format_list.__name__)")
         assert trace.receive(timeout=20) == "format_list"
+    finally:
+        group.terminate(timeout=5)
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_the_agent_is_the_one_that_was_sent(connect, own):
+    """Code from the image runs only where its source is that of the agent which the host sent."""
+    sources = ship.sources()
+    if own:
+        sources["lab.agent.server"] = "def serve(channel):\n    channel.send('another agent')\n"
+    group = execnet.Group()
+    gateway = group.makegateway(f"popen//python={' '.join(connect)}")
+    try:
+        channel = gateway.remote_exec(ship.boot_source())
+        channel.send(sources)
+        if own:
+            assert channel.receive(timeout=20) == "another agent"
+        else:
+            channel.send((1, "hello", {}))
+            assert channel.receive(timeout=20)[:2] == (1, "ok")
+            where = "import sys, lab.agent.info as info; p = sys.modules['prepared'].modules"
+            again = gateway.remote_exec(f"{where}; channel.send('lab/agent/info.py' in p)")
+            assert again.receive(timeout=20) is True
     finally:
         group.terminate(timeout=5)

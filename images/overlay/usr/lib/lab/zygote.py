@@ -16,8 +16,10 @@ import time
 import types
 
 FIFO = "/run/lab/agent"
-PREPARED = "/usr/lib/lab/execnet.bin"
-"""Source and code of what execnet sends first. It is run here already; an agent goes on from there."""
+PREPARED = "/usr/lib/lab/prepared.bin"
+"""Name -> source and code of what an agent is made of. What execnet sends first is run here already; the
+agent's own modules take their code from ``sys.modules["prepared"]`` where the source is the same."""
+FIRST = "execnet/gateway_base.py"
 SYS_PIDFD_GETFD = 438  # include/uapi/asm-generic/unistd.h
 
 NEEDED = ("struct", "ctypes", "threading", "weakref", "typing")
@@ -74,9 +76,12 @@ def prepare():
     """The source that an agent is likely to send, and the names that it defines; nothing if not installed."""
     try:
         with open(PREPARED, "rb") as file:
-            source, code = marshal.load(file)
+            modules = marshal.load(file)
     except OSError:
         return None
+    source, code = modules.pop(FIRST)
+    sys.modules["prepared"] = types.ModuleType("prepared")
+    sys.modules["prepared"].modules = modules
     names = {"__name__": "__main__", "__builtins__": __builtins__}
     exec(code, names)
     return source, names
@@ -144,18 +149,6 @@ def become_agent(prepared):
         sys.excepthook(*sys.exc_info())
     finally:
         os._exit(status)
-
-
-def reap(children):
-    """End the ``agent-connect`` of every child that has ended."""
-    while children:
-        child, _ = os.waitpid(-1, os.WNOHANG)
-        if child == 0:
-            return
-        try:
-            os.kill(children.pop(child), 15)
-        except ProcessLookupError:
-            pass
 
 
 if __name__ == "__main__":
