@@ -32,6 +32,7 @@ class Allocator:
     importers' mappings on DMA_BUF_IOCTL_SYNC, which copies bounced pages back. ``provider``: the
     agent's name for it. ``copy``: the decoder writes elsewhere and the CPU copies into this buffer, on
     purpose: a control that must never come out as zero-copy. ``heap``: the name under /dev/dma_heap.
+    ``fitted``: the provider looks where its pages lie and offers only those that the decoder reaches.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Allocator:
     copy: bool = False
     provider: str = ""
     heap: str = ""
+    fitted: bool = False
 
     def __post_init__(self) -> None:
         if not self.provider:

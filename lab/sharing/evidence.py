@@ -2,6 +2,28 @@
 
 The agent sends plain data (``lab/agent/share.py``); here it becomes ``Evidence``. A source that the
 kernel did not give is None and named in ``missing``: it is never taken for "nothing happened".
+
+A sharing path (`lab.sharing.paths`) adds what the agent on the board cannot know, and the host joins it
+(`lab.sharing.gather` has the functions that do). Beside the keys of the agent the plain data then has
+
+``path``         name of the path; empty or absent: one importer, one kernel, nothing below applies
+``frames``       as before, but ``data`` is what the path's *consumer* read: the guest's bytes, the pixels
+                 that the GPU sampled, the bytes read back from the USB disk; in the layout of the references
+``payload``      bytes that the decoder writes per frame, where ``frames`` have another layout; else None
+``tolerance``    by how much a byte of the consumer may be off, 0 to 8; 0 (exact) by default
+``copies``       transfer commands for this resource that the VMM was seen to obey; []: somebody listened from
+                 the resource's creation on and none came; None: nobody listened
+``dmabuf``       {exporter, inode, size} of the dma-buf that the VMM holds for the guest's resource, as found
+                 in its file descriptors; its inode has to be that of ``buffer``, into which the decoder wrote
+``guest_pages``  for each 4K page of guest RAM that the decoder wrote its offset there, None for a page that
+                 is not the guest's; the whole None where nobody looked
+``canaries``     {"host_to_guest", "guest_to_host"}: whether a word written on one side was read on the other
+``screen``       whether the VMM's screendump shows the frame; None where it has none to give
+``consumer``     who read, where it was no CPU: {name, how, device, inode, maps, bounced}; ``inode``: of the
+                 dma-buf that it imported; ``device``, ``maps``, ``bounced``: of its DMA, as the importer's
+``pages``, ``maps``, ...  of the decoder, as ever; for ``vfio-decoder`` from the guest's kernel
+
+Which of them a path has to have, its ``sources`` say.
 """
 
 from __future__ import annotations
@@ -14,6 +36,8 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, ValidationError
 
 from lab.base.errors import LabError
+from lab.sharing.constraints import PAGE
+from lab.sharing.paths import PATHS, SharingPath
 
 
 class Stage(StrEnum):
@@ -72,6 +96,24 @@ class Allocation(_Model):
     size: StrictInt
 
 
+class Canaries(_Model):
+    """Whether words written on one side were read on the other; None: not tried."""
+
+    host_to_guest: StrictBool | None = None
+    guest_to_host: StrictBool | None = None
+
+
+class Consumer(_Model):
+    """Who read the frames. ``how``: in a few words. ``device``: on its bus, where it does DMA of its own."""
+
+    name: StrictStr
+    how: StrictStr = ""
+    device: StrictStr | None = None
+    inode: StrictInt | None = None
+    maps: tuple[MapEvent, ...] | None = None
+    bounced: StrictInt | None = Field(default=None, ge=0)
+
+
 SOURCES = (
     "attachments",
     "maps",
@@ -94,7 +136,7 @@ class Evidence(_Model):
     that swiotlb bounced. ``swiotlb_hiwater``: most slots in use, before and after. ``copies``: copy
     commands seen on the way to the consumer; None where the path has nobody who could send any, and
     then also named in ``missing`` where there is somebody and nobody listened. ``canary``: the byte that
-    filled the buffer before. ``pages``: physical addresses of the buffer's pages.
+    filled the buffer before. ``pages``: physical addresses of the buffer's pages. The rest: see the module.
     """
 
     stage: Stage
@@ -116,6 +158,14 @@ class Evidence(_Model):
     copies: tuple[StrictStr, ...] | None = None
     refusal_line: StrictStr | None = None
     canary: StrictInt | None = Field(default=None, ge=0, le=255)
+    path: StrictStr = ""
+    payload: StrictInt | None = Field(default=None, gt=0)
+    tolerance: StrictInt = Field(default=0, ge=0, le=8)
+    dmabuf: Buffer | None = None
+    guest_pages: tuple[StrictInt | None, ...] | None = None
+    canaries: Canaries | None = None
+    screen: StrictBool | None = None
+    consumer: Consumer | None = None
     missing: tuple[StrictStr, ...] = ()
 
     @classmethod
@@ -125,7 +175,11 @@ class Evidence(_Model):
 
         Raises LabError where the data cannot be evidence: that is a broken agent, not a verdict.
         """
-        unsent = tuple(f"evidence:{name}" for name in SOURCES if name not in raw)
+        path = PATHS.get(raw.get("path") or "")
+        if raw.get("path") and path is None:
+            raise LabError(f"the evidence is of a path that nobody knows: {raw['path']!r}")
+        wanted = dict.fromkeys((*SOURCES, *(path.sources if path else ())))
+        unsent = tuple(f"evidence:{name}" for name in wanted if name not in raw)
         try:
             found = cls.model_validate(dict(raw))
         except ValidationError as error:
@@ -135,7 +189,7 @@ class Evidence(_Model):
         return found.model_copy(update={"missing": found.missing + unsent}) if unsent else found
 
     def without(self, source: str) -> Self:
-        """The same evidence as a kernel would have given it that lacks one of ``SOURCES``."""
+        """The same evidence without one of ``SOURCES`` or of the path's sources."""
         return self.model_copy(update={source: None, "missing": (*self.missing, f"evidence:{source}")})
 
     def plain(self) -> dict[str, Any]:
@@ -155,6 +209,18 @@ class Evidence(_Model):
             and self.buffer is not None
             and self.buffer.exporter.startswith("videobuf2")
         )
+
+    @property
+    def sharing_path(self) -> SharingPath | None:
+        """The path that this is evidence of; None: one importer in one kernel."""
+        return PATHS.get(self.path)
+
+    def over(self, event: MapEvent) -> bool:
+        """Whether the entries, as far as traced, lie on the buffer's pages; True where nobody knows those."""
+        if self.pages is None:
+            return True
+        pages = {page // PAGE for page in self.pages}
+        return bool(event.phys) and all(start // PAGE in pages for start in event.phys)
 
     @property
     def importer_maps(self) -> tuple[MapEvent, ...]:

@@ -8,17 +8,20 @@ A share is decided in this order, each step a rule below:
    queue's check for contiguity passes; nothing copies the data back unless the exporter syncs.
 4. Untranslated pages within the mask have to be one run, where the queue wants one.
 
-The same rules answer for the layout that an allocator guarantees and for one that was measured.
+The same rules answer for the layout that an allocator guarantees and for one that was measured, and for
+memory behind a VM boundary: guest RAM is contiguous for the decoder as far as it is so on both levels, a
+decoder in the guest is an untranslated decoder on a machine whose RAM is the guest's.
 """
 
 from __future__ import annotations
 
 import errno
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lab.base.words import IommuMode, Verdict
 from lab.sharing.allocators import Allocator, Backing
 from lab.sharing.constraints import PAGE, BoardFacts, DecoderFacts, Layout, Reach, address, top
+from lab.sharing.paths import IOMMU_GROUP, Place, SharingPath, VmmFacts
 
 QCIF_NV12 = 176 * 144 * 3 // 2
 """Bytes of the frame that the virtual boards decode."""
@@ -69,6 +72,99 @@ def expected(
     return found
 
 
+def expected_path(
+    path: SharingPath,
+    decoder: DecoderFacts,
+    board: BoardFacts,
+    vmm: VmmFacts,
+    mode: IommuMode,
+    *,
+    size: int = QCIF_NV12,
+    layout: Layout | None = None,
+) -> Expectation:
+    """What ``path`` ought to turn out to be for a buffer of ``size`` bytes.
+
+    ``layout``: how the buffer really lies for the decoder (for a decoder in the guest: in the guest's
+    addresses); by default as allocator, guest and VMM guarantee. Raises LabError where a fact that the
+    path needs was never looked for.
+    """
+    if lacking := _lacking(path, decoder, vmm, mode):
+        return Expectation(Verdict.UNSUPPORTED, lacking, errno.ENODEV)
+    if path.place is Place.MAPPING:
+        reason = "EFAULT: O_DIRECT wants struct pages, which a dma-buf's mapping has not (PFNMAP)"
+        return Expectation(Verdict.REFUSED, reason, errno.EFAULT)
+    if path.place is Place.IN_GUEST:
+        found = _in_guest(path.allocator, decoder, vmm.guest_memory, size, layout)
+    elif path.place is Place.GUEST_RAM:
+        found = _guest_ram(path.allocator, decoder, board, vmm, mode, size, layout)
+    else:
+        by_gpu = path.place is Place.GPU
+        allocator = replace(path.allocator, backing=vmm.texture) if by_gpu else path.allocator
+        found = expected(allocator, decoder, board, mode, size=size, layout=layout)
+    if found.verdict is Verdict.ZERO_COPY and path.control is not None:
+        return Expectation(path.control, path.why)
+    return found
+
+
+def has_group(decoder: DecoderFacts, mode: IommuMode) -> bool:
+    """Whether the decoder is in an IOMMU group: in every mode but off, as verified on the board."""
+    return decoder.behind_iommu and mode is not IommuMode.OFF
+
+
+def _lacking(path: SharingPath, decoder: DecoderFacts, vmm: VmmFacts, mode: IommuMode) -> str:
+    """Why ``path`` cannot be had here; empty where it can."""
+    for name in path.requires:
+        if name != IOMMU_GROUP:
+            if lacking := vmm.lacks(name):
+                return lacking
+        elif not has_group(decoder, mode):
+            said = vmm.lacks(name) if name in vmm.capabilities else ""
+            return said or "the decoder is in no IOMMU group"
+    return ""
+
+
+def _guest_ram(
+    allocator: Allocator,
+    decoder: DecoderFacts,
+    board: BoardFacts,
+    vmm: VmmFacts,
+    mode: IommuMode,
+    size: int,
+    layout: Layout | None,
+) -> Expectation:
+    """Guest pages on the VMM's pages: one run only where guest and host both keep it together."""
+    granule = allocator.granule(vmm.guest_memory)
+    in_guest, on_host = granule is None or size <= granule, size <= vmm.page
+    # The VMM's pages come from anywhere, whatever zone the guest believes its own to be in.
+    above = board.end - PAGE > top(decoder.dma_mask_bits)
+    guaranteed = Layout(in_guest and on_host, Reach.ABOVE if above else Reach.BELOW)
+    found = expected(allocator, decoder, board, mode, size=size, layout=layout or guaranteed)
+    if layout is None and found.verdict is Verdict.REFUSED and not guaranteed.contiguous:
+        where = [name for name, whole in (("in the guest", in_guest), ("on the host", on_host)) if not whole]
+        return replace(found, reason=f"{found.reason} {' or '.join(where)}")
+    if found.verdict in (Verdict.CORRUPT, Verdict.COPIED):
+        return replace(found, reason=f"guest RAM: {found.reason}")
+    return found
+
+
+def _in_guest(
+    allocator: Allocator, decoder: DecoderFacts, guest: BoardFacts, size: int, layout: Layout | None
+) -> Expectation:
+    """VFIO gives the device the guest's own addresses, so nothing translates between guest pages."""
+    bits = decoder.device_bits
+    trusted = replace(decoder, device_bits=None)
+    found = expected(allocator, trusted, guest, IommuMode.OFF, size=size, layout=layout)
+    if found.verdict is not Verdict.ZERO_COPY:
+        return replace(found, reason=f"guest: {found.reason}")
+    if decoder.overrated and bits is not None and guest.end - PAGE > top(bits):
+        return Expectation(
+            Verdict.FAULTED, f"the device cuts guest addresses to {bits} bits, which VFIO has not mapped"
+        )
+    return Expectation(
+        Verdict.ZERO_COPY, "the IOMMU maps all guest RAM for the decoder, and the guest allocates"
+    )
+
+
 def assumed(allocator: Allocator, decoder: DecoderFacts, board: BoardFacts, size: int) -> Layout:
     """The layout that ``allocator`` guarantees, or else the usual one.
 
@@ -78,7 +174,7 @@ def assumed(allocator: Allocator, decoder: DecoderFacts, board: BoardFacts, size
     granule = allocator.granule(board)
     contiguous = granule is None or size <= granule
     anywhere = allocator.backing not in (Backing.DECODER, Backing.CMA)
-    above = anywhere and board.end - PAGE > top(decoder.dma_mask_bits)
+    above = anywhere and not allocator.fitted and board.end - PAGE > top(decoder.dma_mask_bits)
     return Layout(contiguous, Reach.ABOVE if above else Reach.BELOW)
 
 

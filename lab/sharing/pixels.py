@@ -37,17 +37,22 @@ class Pixels:
         return self.seen <= self.wanted and not self.error_flags and self.first_wrong is None
 
 
-def compare(frames: Sequence[FrameRead], references: Sequence[bytes], canary: int | None) -> Pixels:
-    """Hold ``frames`` against ``references``, in order; bytes behind a reference's end are padding."""
+def compare(
+    frames: Sequence[FrameRead], references: Sequence[bytes], canary: int | None, tolerance: int = 0
+) -> Pixels:
+    """Hold ``frames`` against ``references``, in order; bytes behind a reference's end are padding.
+
+    ``tolerance``: by how much a byte may be off before it counts as different.
+    """
     compared = different = untouched = 0
     wrong = []
     for position, (frame, reference) in enumerate(zip(frames, references, strict=False)):
         compared += len(reference)
-        differs = _differences(frame.data, reference)
+        differs = _differences(frame.data, reference, tolerance)
         if differs:
             different += differs
             if canary is not None:
-                untouched += _untouched(frame.data, reference, canary)
+                untouched += _untouched(frame.data, reference, canary, tolerance)
         if differs or frame.bytesused < len(reference) or frame.index != position:
             wrong.append(position)
     stale = None
@@ -69,19 +74,35 @@ def compare(frames: Sequence[FrameRead], references: Sequence[bytes], canary: in
     )
 
 
-def _differences(data: bytes, reference: bytes) -> int:
+def looks_like(data: bytes, value: int, tolerance: int = 0) -> bool:
+    """Every byte of ``data`` is ``value``, or off by no more than ``tolerance``."""
+    return not data.translate(None, delete=_near(value, tolerance))
+
+
+def _near(value: int, tolerance: int) -> bytes:
+    return bytes(range(max(value - tolerance, 0), min(value + tolerance, 255) + 1))
+
+
+def _differences(data: bytes, reference: bytes, tolerance: int) -> int:
     """How many bytes of ``reference`` are not the same in ``data``; those that ``data`` lacks count too."""
     if data[: len(reference)] == reference:
         return 0
     length = min(len(data), len(reference))
+    if tolerance:
+        close = sum(abs(a - b) <= tolerance for a, b in zip(data, reference, strict=False))
+        return len(reference) - close
     mixed = int.from_bytes(data[:length]) ^ int.from_bytes(reference[:length])
     return len(reference) - mixed.to_bytes(length).count(0)
 
 
-def _untouched(data: bytes, reference: bytes, canary: int) -> int:
+def _untouched(data: bytes, reference: bytes, canary: int, tolerance: int) -> int:
     """How many bytes hold the canary where ``reference`` does not."""
-    is_canary = bytes(value == canary for value in range(256))
     length = min(len(data), len(reference))
-    here = int.from_bytes(data[:length].translate(is_canary))
-    there = int.from_bytes(reference[:length].translate(is_canary))
+    here = int.from_bytes(data[:length].translate(_marking(bytes([canary]))))
+    there = int.from_bytes(reference[:length].translate(_marking(_near(canary, tolerance))))
     return (here & ~there).bit_count()
+
+
+def _marking(values: bytes) -> bytes:
+    """A table for ``bytes.translate``: 1 for each of ``values``, else 0."""
+    return bytes(value in values for value in range(256))

@@ -10,13 +10,15 @@ even they do not explain the verdict, it is unexpected.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
 from lab.base.words import IommuMode, Verdict
 from lab.sharing.allocators import Allocator
 from lab.sharing.constraints import BoardFacts, DecoderFacts, Layout
-from lab.sharing.expect import QCIF_NV12, Expectation, expected
+from lab.sharing.expect import QCIF_NV12, Expectation, expected, expected_path
+from lab.sharing.paths import Place, SharingPath, VmmFacts
 from lab.sharing.verdict import Judgement, Pages
 
 
@@ -53,9 +55,39 @@ def settle(
     size: int = QCIF_NV12,
 ) -> Outcome:
     """Hold ``judgement`` against the constraint model (see the module's text). ``size``: bytes of a frame."""
-    wanted = expected(allocator, decoder, board, mode, size=size)
-    layout = _layout(judgement.pages, decoder, board)
-    actual = expected(allocator, decoder, board, mode, size=size, layout=layout) if layout else wanted
+
+    def ask(layout: Layout | None) -> Expectation:
+        return expected(allocator, decoder, board, mode, size=size, layout=layout)
+
+    return _settle(judgement, ask, _layout(judgement.pages, decoder, board))
+
+
+def settle_path(
+    judgement: Judgement,
+    path: SharingPath,
+    decoder: DecoderFacts,
+    board: BoardFacts,
+    vmm: VmmFacts,
+    mode: IommuMode,
+    *,
+    size: int = QCIF_NV12,
+) -> Outcome:
+    """The same for a sharing path. Raises LabError where a fact that it needs was never looked for."""
+
+    def ask(layout: Layout | None) -> Expectation:
+        return expected_path(path, decoder, board, vmm, mode, size=size, layout=layout)
+
+    # A decoder in the guest was traced by the guest's kernel, so its addresses are the guest's.
+    in_guest = path.place is Place.IN_GUEST and vmm.guest is not None
+    layout = _layout(judgement.pages, decoder, vmm.guest_memory if in_guest else board)
+    return _settle(judgement, ask, layout)
+
+
+def _settle(
+    judgement: Judgement, ask: Callable[[Layout | None], Expectation], layout: Layout | None
+) -> Outcome:
+    wanted = ask(None)
+    actual = ask(layout) if layout else wanted
     if _meets(judgement, actual):
         if _meets(judgement, wanted):
             return Outcome(Standing.EXPECTED, judgement.verdict, wanted, judgement.reason)

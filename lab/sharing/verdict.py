@@ -4,6 +4,7 @@ The pixels come first: the consumer has to see exactly what the reference decode
 are not zero-copy: a copy has right pixels too. Zero-copy needs positive evidence (the importer attached to
 this very buffer and mapped its pages, or allocated it itself) and the absence of every sign of a copy,
 seen by sources that were there to see it. Anything less is inconclusive and says what is missing.
+A sharing path has more sources, and each of them has its say (`lab.sharing.crossing`).
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from lab.base.words import Verdict
+from lab.sharing import crossing
 from lab.sharing.constraints import PAGE
 from lab.sharing.evidence import Evidence, MapEvent, Stage
-from lab.sharing.pixels import Pixels, compare
+from lab.sharing.pixels import Pixels, compare, looks_like
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def judge(evidence: Evidence, references: Sequence[bytes]) -> Judgement:
     if evidence.stage not in (Stage.DECODE, Stage.DONE):
         verdict, reason = _not_shared(evidence)
         return Judgement(verdict, (reason,), evidence.errno, None, pages)
-    pixels = compare(evidence.frames, references, evidence.canary)
+    pixels = compare(evidence.frames, references, evidence.canary, evidence.tolerance)
     verdict, reasons = _shared(evidence, references, pixels)
     return Judgement(verdict, tuple(reasons), evidence.errno, pixels, pages)
 
@@ -90,7 +92,9 @@ def _shared(evidence: Evidence, references: Sequence[bytes], pixels: Pixels) -> 
     unfinished = evidence.stage is Stage.DECODE and pixels.arrived_right
     if not pixels.right and not unfinished:
         verdict = Verdict.FAULTED if evidence.faults else Verdict.CORRUPT
-        return verdict, _wrong(evidence, pixels)
+        return verdict, [*_wrong(evidence, pixels), *crossing.signs(evidence)]
+    if evidence.screen is False:
+        return Verdict.CORRUPT, ["the VMM's screen shows another picture than the guest reads"]
     if evidence.faults:
         return Verdict.FAULTED, [f"{_fault(evidence)}, though the pixels that came are right"]
     if unfinished:
@@ -143,6 +147,7 @@ def _signs_of_copy(evidence: Evidence) -> list[str]:
         signs.append(f"{evidence.bounced} pages bounced (swiotlb)")
     if evidence.copies:
         signs.append(f"{len(evidence.copies)} copy commands, first {evidence.copies[0]}")
+    signs += crossing.signs(evidence)
     if evidence.own:
         return signs
     if evidence.attachments is not None and evidence.importer not in evidence.attachments:
@@ -150,22 +155,20 @@ def _signs_of_copy(evidence: Evidence) -> list[str]:
     if evidence.maps is not None and not _lossy(evidence):
         if not evidence.importer_maps:
             signs.append("the decoder never mapped the buffer")
-        elif evidence.pages is not None and not any(
-            _over(event, evidence) for event in evidence.importer_maps
-        ):
+        elif evidence.pages is not None and not any(evidence.over(event) for event in evidence.importer_maps):
             signs.append("the decoder mapped other pages than the buffer's")
     return signs
 
 
 def _gaps(evidence: Evidence, references: Sequence[bytes]) -> list[str]:
     """What has to be known for zero-copy and is not."""
-    needed = max(map(len, references))
-    gaps = []
+    needed = evidence.payload or max(map(len, references))
+    gaps = crossing.gaps(evidence, needed)
     if evidence.errno is not None:
         gaps.append(f"all frames came, and yet a call failed ({evidence.message or evidence.errno})")
     if evidence.canary is None:
         gaps.append("not known: what the buffer held before")
-    elif any(reference == bytes([evidence.canary]) * len(reference) for reference in references):
+    elif any(looks_like(reference, evidence.canary, evidence.tolerance) for reference in references):
         gaps.append("a reference frame looks like the canary")
     if evidence.buffer is None:
         gaps.append("not known: which dma-buf it was")
@@ -216,26 +219,21 @@ def _lossy(evidence: Evidence) -> bool:
     return any("lost" in name for name in evidence.missing)
 
 
-def _over(event: MapEvent, evidence: Evidence) -> bool:
-    """The mapped entries lie on the buffer's pages (of those that were traced)."""
-    if evidence.pages is None:
-        return True
-    pages = {page // PAGE for page in evidence.pages}
-    return bool(event.phys) and all(start // PAGE in pages for start in event.phys)
-
-
 def _covers(event: MapEvent, needed: int, evidence: Evidence) -> bool:
     """The event maps the whole of a buffer, and this one where its pages are known."""
     if not event.truncated and event.bytes < needed:
         return False
     # With several buffers the pages are those of the first: the others cannot be held against them.
-    return bool(event.dma) and (len(evidence.buffers) > 1 or _over(event, evidence))
+    return bool(event.dma) and (len(evidence.buffers) > 1 or evidence.over(event))
 
 
 def _proof(evidence: Evidence, pixels: Pixels) -> list[str]:
     exact = f"all {pixels.compared} bytes of {pixels.seen} frames are right"
+    if evidence.tolerance:
+        exact += f" within {evidence.tolerance}"
     if evidence.own:
-        return [f"{exact}, in the decoder's own allocation", "nothing bounced, no fault"]
+        found = [f"{exact}, in the decoder's own allocation", "nothing bounced, no fault"]
+        return found + crossing.proof(evidence)
     event = evidence.importer_maps[-1]
     inode = evidence.buffer.inode if evidence.buffer else "?"
     known = " over the buffer's pages" if evidence.pages is not None else ""
@@ -243,6 +241,7 @@ def _proof(evidence: Evidence, pixels: Pixels) -> list[str]:
         f"{exact}; the decoder is attached to inode {inode}",
         f"{event.nents} pages or runs mapped as {event.ents}{known}",
         "nothing bounced, no fault",
+        *crossing.proof(evidence),
     ]
 
 
