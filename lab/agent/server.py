@@ -40,6 +40,16 @@ CALLS = {
     "free": "buffers",
     "reset": "buffers",
     "share": "share",
+    "gles_import": "gles",
+    "gles_read": "gles",
+    "gles_sample": "gles",
+    "gpu_info": "gpu",
+    "gpu_blob": "gpu",
+    "gpu_scanout": "gpu",
+    "gpu_flush": "gpu",
+    "gpu_transfer": "gpu",
+    "gpu_trace": "gpu",
+    "gpu_commands": "gpu",
 }
 
 
