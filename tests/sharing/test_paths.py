@@ -47,8 +47,8 @@ def ask(name, mode, decoder=WIDE, board=SMALL, vmm=VMM, **more):
     return expected_path(PATHS[name], decoder, board, vmm, mode, **more)
 
 
-# facts/virtual-board.md, "Sharing paths, measured" (QCIF, 38016 bytes) and the paragraphs below it. Nobody had
-# measured: C without SMMU, contiguous guest memory under translation, the controls and the last rows' modes.
+# facts/virtual-board.md, "Sharing paths, measured" (QCIF, 38016 bytes) and the paragraphs below it.
+# Nobody had measured C without SMMU, contiguous guest memory under translation, nor the controls.
 #                          path                 guest RAM   translated  passthrough  no SMMU
 MEASURED = {
     "A: scattered": ("guest-blob", VMM, OK, NO, NO),
