@@ -36,6 +36,11 @@ def allocate(allocator: str, size: int, **options: Any) -> dict[str, Any]:
         buffer = _decoder_buffer(size, **options)
     else:
         buffer = find(allocator).allocate(size, **options)
+    return keep(buffer)
+
+
+def keep(buffer: DmaBuf) -> dict[str, Any]:
+    """Keep a buffer open until `free` or `reset`; returns as `allocate`."""
     return {
         "handle": HANDLES.add(buffer),
         **buffer.describe(),

@@ -40,16 +40,16 @@ CALLS = {
     "free": "buffers",
     "reset": "buffers",
     "share": "share",
-    "gles_import": "gles",
-    "gles_read": "gles",
-    "gles_sample": "gles",
-    "gpu_info": "gpu",
-    "gpu_blob": "gpu",
-    "gpu_scanout": "gpu",
-    "gpu_flush": "gpu",
-    "gpu_transfer": "gpu",
-    "gpu_trace": "gpu",
-    "gpu_commands": "gpu",
+    "vm_start": "vmm",
+    "vm_status": "vmm",
+    "vm_stop": "vmm",
+    "vm_qmp": "vmm",
+    "vm_console": "vmm",
+    "vm_trace": "vmm",
+    "vm_dmabufs": "vmview",
+    "vm_lift": "vmview",
+    "vm_pages": "vmview",
+    "vm_screendump": "vmview",
 }
 
 
@@ -68,7 +68,12 @@ def serve(channel: Any) -> None:
         while (message := calls.get()) is not None:
             channel.send(answer(*message))
     finally:
-        for module, function in (("run", "close"), ("buffers", "reset"), ("trace", "close")):
+        for module, function in (
+            ("vmm", "close"),
+            ("run", "close"),
+            ("buffers", "reset"),
+            ("trace", "close"),
+        ):
             if used := sys.modules.get(f"{__package__}.{module}"):
                 getattr(used, function)()
 

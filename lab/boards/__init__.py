@@ -8,7 +8,18 @@ beforehand in the background by ``preload``.
 from __future__ import annotations
 
 from lab.boards.board import Board, preload
-from lab.boards.errors import CallError, LostBoardError
+from lab.boards.errors import CallError, LostBoardError, LostGuestError
 from lab.boards.target import Decoder, Target, load_target
+from lab.boards.vmm import Vmm
 
-__all__ = ["Board", "CallError", "Decoder", "LostBoardError", "Target", "load_target", "preload"]
+__all__ = [
+    "Board",
+    "CallError",
+    "Decoder",
+    "LostBoardError",
+    "LostGuestError",
+    "Target",
+    "Vmm",
+    "load_target",
+    "preload",
+]

@@ -30,6 +30,9 @@ class Agent:
     After a LostBoardError the agent is lost for good: `lost` says why, and each further call fails at once.
     """
 
+    loss: type[LostBoardError] = LostBoardError
+    """What a lost one raises."""
+
     def __init__(self, name: str, group: Any, channel: Any) -> None:
         """Use `start`. ``name`` is the board's, for messages."""
         self._name = name
@@ -46,7 +49,7 @@ class Agent:
         """
         words = ["-o", "BatchMode=yes", "-o", "LogLevel=QUIET", *destination]
         if unfit := [word for word in [*words, python] if "//" in word or len(word.split()) != 1]:
-            raise LostBoardError(f"{name}: execnet cannot pass on {unfit[0]!r}", hint="choose another TMPDIR")
+            raise cls.loss(f"{name}: execnet cannot pass on {unfit[0]!r}", hint="choose another TMPDIR")
         # exec: the user's shell there makes way instead of waiting for its child
         return cls.connect(
             name, f"ssh={' '.join(words)}//ssh_config=/dev/null//python=exec {python}", timeout=timeout
@@ -75,9 +78,9 @@ class Agent:
         try:
             channel = outcome.get(timeout=timeout)
         except queue.Empty:
-            raise LostBoardError(f"{name}: the agent did not start within {timeout:g} s") from None
+            raise cls.loss(f"{name}: the agent did not start within {timeout:g} s") from None
         if isinstance(channel, Exception):
-            raise LostBoardError(f"{name}: the agent did not start ({channel!r})") from channel
+            raise cls.loss(f"{name}: the agent did not start ({channel!r})") from channel
         return cls(name, group, channel)
 
     def call(self, name: str, *, timeout: float = 60.0, **arguments: Any) -> Any:
@@ -97,7 +100,7 @@ class Agent:
     def request(self, name: str, arguments: dict[str, Any], *, timeout: float) -> Any:
         """As `call`, for arguments whose names would clash with its own."""
         if self.lost:
-            raise LostBoardError(self.lost)
+            raise self.loss(self.lost)
         number = next(self._numbers)
         self._send((number, name, arguments), name)
         begin = heard = time.monotonic()
@@ -129,7 +132,7 @@ class Agent:
 
     def _lose(self, what: str, detail: str = "") -> LostBoardError:
         self.lost = f"{self._name}: {what}"
-        return LostBoardError(self.lost, detail=detail)
+        return self.loss(self.lost, detail=detail)
 
     @staticmethod
     def _value(name: str, outcome: str, value: Any) -> Any:

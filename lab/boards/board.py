@@ -15,9 +15,11 @@ from lab.base.errors import BoardError, ConfigError, LabError, SharelabError
 from lab.base.words import IommuMode
 from lab.boards.errors import LostBoardError
 from lab.boards.target import Target
+from lab.boards.vmm import Vmm
 
 if TYPE_CHECKING:
     from lab.boards.agent import Agent
+    from lab.boards.guest import Guest
     from lab.imaging import Image
 
 T = TypeVar("T")
@@ -131,6 +133,42 @@ class Board:
         self._guarded(lambda: self._boot(wanted))
         self.mode = wanted
 
+    def guest(self, vmm: Vmm | None = None) -> Guest:
+        """The guest of the virtual machine ``vmm`` (by default the target's): the running one or a new one.
+
+        One that runs with another configuration, or does not answer any more, is ended first. Raises
+        LostGuestError, with the guest's last words, when it does not come up; LabError when the VMM's
+        program is not on the board. The board stays as it is then.
+        """
+        strategy = self._strategy
+        driver = strategy.vmm
+        wanted = vmm or self.target.vmm
+        if driver is None or wanted is None:
+            raise ConfigError(
+                f"target {self.target.name} has no virtual machine", hint="it needs vmm: and a VmmDriver"
+            )
+        present: Guest | None = driver.guest
+        if present is not None and present.vmm == wanted and present.answers():
+            return present
+        agent = self.agent
+        self.end_guest()
+        driver.config, driver.board = wanted, agent
+        try:
+            strategy.transition("vm")
+        except SharelabError:
+            raise
+        except Exception as error:  # labgrid has no common root of its errors
+            raise LabError(f"{self.target.name} guest: {_text(error)}") from error
+        started: Guest = driver.guest
+        return started
+
+    def end_guest(self) -> None:
+        """End the virtual machine on the board, if one runs."""
+        from lab.boards.strategy import Status
+
+        if self._strategy.status is Status.vm:
+            self._strategy.transition("linux")
+
     def invalidate(self, reason: str = "") -> None:
         """Don't trust the board any more: the next `boot` starts with the power.
 
@@ -160,6 +198,15 @@ class Board:
         """Switch the board off. Raises LabError where that fails."""
         self.invalidate()
         self._guarded(lambda: self._strategy.transition("off"))
+
+    def leave(self) -> None:
+        """Let go of the board and leave it running; its agent ends, and a guest that it started."""
+        agent, self._agent = self._agent, None
+        self.end_guest()
+        if agent is not None:
+            agent.close()
+        self._environment.cleanup()
+        self._console.close()
 
     def close(self) -> None:
         """Switch the board off and let go of labgrid's drivers. One that does not obey is no error."""

@@ -17,6 +17,10 @@ class LostBoardError(LabError):
         self.detail = detail
 
 
+class LostGuestError(LostBoardError):
+    """The guest or its VMM did not come up, or was lost. The board itself may be well."""
+
+
 class CallError(BoardError):
     """A call of the agent ended in an exception on the board.
 

@@ -21,6 +21,7 @@ from labgrid.strategy import Strategy, StrategyError
 
 from lab.base.words import IommuMode
 from lab.boards import uboot
+from lab.boards.driver import ssh_destination
 from lab.boards.target import Target, load_target
 
 PANIC = r"Kernel panic - not syncing[^\r\n]*"
@@ -35,6 +36,7 @@ class Status(enum.Enum):
     off = 1
     uboot = 2
     linux = 3
+    vm = 4
 
 
 @target_factory.reg_driver
@@ -42,13 +44,15 @@ class Status(enum.Enum):
 class SharelabStrategy(Strategy):  # type: ignore[misc]
     """SharelabStrategy - boots a target file's board, see lab/boards/target.py for the keys it reads
 
-    Binds to: PowerProtocol, ConsoleProtocol, UBootDriver, TFTPProviderDriver, SSHDriver.
+    Binds to: PowerProtocol, ConsoleProtocol, UBootDriver, TFTPProviderDriver, SSHDriver; VmmDriver where
+    there is one.
     Reads from the environment: boot, iommu; images: kernel and initrd.
 
     Args:
         iommu (str): IOMMU mode to boot into; empty for the target's first default mode
 
-    ``linux`` is reached when the kernel has said the target's ready line and ssh is active.
+    ``linux`` is reached when the kernel has said the target's ready line and ssh is active; ``vm`` when
+    besides the agent in the guest answers that VmmDriver starts.
     """
 
     bindings = {  # noqa: RUF012 - labgrid's way to declare them
@@ -57,6 +61,7 @@ class SharelabStrategy(Strategy):  # type: ignore[misc]
         "uboot": "UBootDriver",
         "tftp": "TFTPProviderDriver",
         "ssh": "SSHDriver",
+        "vmm": {"VmmDriver", None},
     }
 
     iommu: str = attr.ib(default="", validator=attr.validators.instance_of(str))
@@ -81,19 +86,26 @@ class SharelabStrategy(Strategy):  # type: ignore[misc]
         wanted = status if isinstance(status, Status) else Status[status]
         if wanted is Status.unknown:
             raise StrategyError(f"can not transition to {wanted}")
-        if wanted is self.status and (wanted is not Status.linux or self.booted is self.mode):
+        if wanted is Status.vm and self.vmm is None:
+            raise StrategyError("the environment lists no VmmDriver")
+        up = self.status in (Status.linux, Status.vm) and self.booted is self.mode
+        if wanted is self.status and (up or wanted in (Status.off, Status.uboot)):
             return
-        self.status = Status.unknown
-        self.booted = None
+        if not (up and wanted in (Status.linux, Status.vm)):
+            self.status = Status.unknown
+            self.booted = None
         if wanted is Status.off:
             self._off()
         elif wanted is Status.uboot:
             self._uboot()
         else:
-            mode = self.mode
-            self._uboot()
-            self._linux(mode)
-            self.booted = mode
+            if not up:
+                mode = self.mode
+                self._uboot()
+                self._linux(mode)
+                self.booted = mode
+                self.status = Status.linux  # a guest that does not come up leaves the board as it is
+            self._vm(wanted is Status.vm)
         self.status = wanted
 
     def force(self, status: Status | str) -> None:
@@ -103,6 +115,7 @@ class SharelabStrategy(Strategy):  # type: ignore[misc]
             Status.off: [self.power],
             Status.uboot: [self.power, self.console, self.uboot],
             Status.linux: [self.power, self.console, self.ssh],
+            Status.vm: [self.power, self.console, self.ssh, self.vmm],
         }
         if wanted not in drivers:
             raise StrategyError(f"can not force {wanted}")
@@ -110,7 +123,16 @@ class SharelabStrategy(Strategy):  # type: ignore[misc]
             self.target.activate(driver)
         self.status = wanted
 
+    def _vm(self, on: bool) -> None:
+        if on:
+            self.target.activate(self.vmm)
+        elif self.vmm is not None:
+            self.target.deactivate(self.vmm)
+
     def _off(self) -> None:
+        if self.vmm is not None:
+            self.vmm.forget()
+            self.target.deactivate(self.vmm)
         self._drop_ssh()
         self.target.deactivate(self.uboot)
         self.target.activate(self.power)
@@ -207,7 +229,4 @@ class SharelabStrategy(Strategy):  # type: ignore[misc]
 
     def ssh_destination(self) -> list[str]:
         """Arguments for ssh(1) that use the connection of the active SSHDriver."""
-        service = self.ssh.networkservice
-        control = self.ssh.control.replace("%", "%%")
-        user = self.ssh.username or service.username
-        return ["-o", f"ControlPath={control}", "-p", str(service.port), "-l", user, service.address]
+        return ssh_destination(self.ssh)

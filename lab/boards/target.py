@@ -17,6 +17,7 @@ from lab.base import dirs, yamlfile
 from lab.base.errors import ConfigError
 from lab.base.words import IommuMode
 from lab.base.yamlfile import Strict
+from lab.boards.vmm import Vmm
 
 if TYPE_CHECKING:
     from lab.imaging import Image
@@ -123,6 +124,8 @@ class Target(Strict):
     decoders: tuple[Decoder, ...] = Field(min_length=1)
     iommu: Iommu
     boot: Boot
+    vmm: Vmm | None = None
+    """The virtual machine that a run starts on the board; None where the board has no VMM."""
     virtual: dict[str, Any] | None = None
     """The machine that `lab.rack` starts; None for a physical board."""
 

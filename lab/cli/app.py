@@ -8,7 +8,7 @@ import typer
 
 from lab.base.errors import SharelabError
 from lab.base.ui import err
-from lab.cli import check, decode, images, rack, results, run, targets
+from lab.cli import check, decode, images, rack, results, run, shell, targets, vm
 
 app = typer.Typer(
     name="lab",
@@ -22,6 +22,8 @@ app.command("run")(run.run)
 app.command("decode")(decode.decode)
 app.add_typer(images.app, name="images")
 app.add_typer(rack.app, name="rack")
+app.add_typer(vm.app, name="vm")
+app.command("shell")(shell.shell)
 app.add_typer(targets.app, name="targets")
 app.add_typer(results.app, name="results")
 app.command("test", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(

@@ -159,3 +159,20 @@ def test_labgrid_lists_are_checked_too(tmp_path):
 def test_missing_file_is_told(tmp_path):
     with pytest.raises(ConfigError, match="no such file"):
         load_target(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("kind: qemu", "kind: xen", "vmm.kind"),
+        ("backing: memfd", "backing: thp", "vmm.backing"),
+        ("gpu: blob", "gpu: venus", "vmm.gpu"),
+        ("{kind: qemu, memory: 512M", "{kind: qemu, memory: 512", "vmm.memory"),
+        ("kind: qemu", "kidn: qemu", "kidn"),
+    ],
+)
+def test_mistakes_in_the_vmm_section_are_told_with_their_line(tmp_path, old, new, said):
+    path = variant(tmp_path, old, new)
+    with pytest.raises(ConfigError, match=said) as caught:
+        load_target(path)
+    assert caught.value.line == line_with(path, "vmm:")

@@ -4,6 +4,9 @@
 and stderr by pidfd_getfd(2) and forks; the child has them as its own, reads one line and runs it, which is
 how execnet starts Python at the far end (``import sys;exec(eval(sys.stdin.readline()))``). No process
 stands between ssh and the agent. When the child ends, the zygote ends the waiting ``agent-connect``.
+
+In a guest (argument ``guest``) those who ask come over vsock instead. On the board ``guest-connect`` writes
+its number with the word ``guest``: that child joins its streams with such a connection.
 """
 
 import _signal
@@ -20,7 +23,15 @@ PREPARED = "/usr/lib/lab/prepared.bin"
 """Name -> source and code of what an agent is made of. What execnet sends first is run here already; the
 agent's own modules take their code from ``sys.modules["prepared"]`` where the source is the same."""
 FIRST = "execnet/gateway_base.py"
-SYS_PIDFD_GETFD = 438  # include/uapi/asm-generic/unistd.h
+SYS_PIDFD_GETFD, SYS_FINIT_MODULE = 438, 273  # include/uapi/asm-generic/unistd.h
+AF_VSOCK, SOCK_STREAM, CID_ANY, GUEST_CID, GUEST_PORT = 40, 1, 0xFFFFFFFF, 3, 1000  # linux/vm_sockets.h
+SO_VM_SOCKETS_CONNECT_TIMEOUT, EINPROGRESS = 6, 115
+VSOCK = ("vsock", "vmw_vsock_virtio_transport_common", "vmw_vsock_virtio_transport")
+"""A guest's modules for vsock (net/vmw_vsock), in the order of loading."""
+MACHINE = "/run/lab/vm/process"
+"""Is there while a virtual machine runs (lab/agent/vmm.py)."""
+PATIENCE = 300
+"""Seconds that a guest may take to boot. Whoever waits for it knows sooner, and goes."""
 
 NEEDED = ("struct", "ctypes", "threading", "weakref", "typing")
 """What every agent imports before its first answer; loaded before anyone is served."""
@@ -59,8 +70,10 @@ def serve():
                 continue
             *lines, pending = (pending + os.read(fifo, 4096)).split(b"\n")
             for line in lines:
+                number, *guest = line.split()
+                work = join_guest if guest else become_agent
                 try:
-                    child, caller = answer(int(line), os.fstat(fifo), prepared)
+                    child, caller = answer(int(number), os.fstat(fifo), work, prepared)
                 except OSError:  # it is gone already
                     continue
                 callers[child] = caller
@@ -87,8 +100,8 @@ def prepare():
     return source, names
 
 
-def answer(number, fifo, prepared):
-    """Fork a child that has the streams of process ``number``; give the pidfds of both."""
+def answer(number, fifo, work, prepared):
+    """Fork a child that has the streams of process ``number`` and does ``work``; give the pidfds of both."""
     caller = os.pidfd_open(number)
     streams = take(caller)
     while any(os.path.samestat(os.fstat(stream), fifo) for stream in streams):
@@ -102,7 +115,7 @@ def answer(number, fifo, prepared):
         for target, stream in enumerate(streams):
             os.dup2(stream, target)
         os.closerange(3, max(streams) + 64)
-        become_agent(prepared)
+        work(prepared)
     for stream in streams:
         os.close(stream)
     return os.pidfd_open(child), caller
@@ -151,5 +164,86 @@ def become_agent(prepared):
         os._exit(status)
 
 
+def join_guest(_prepared):
+    """Carry bytes between this process's streams and the guest's zygote until either side ends."""
+    try:
+        connection = connect()
+        streams = select.poll()
+        streams.register(0, select.POLLIN)
+        streams.register(1, 0)  # tells that its reader has gone
+        streams.register(connection, select.POLLIN)
+        while True:
+            for number, _ in streams.poll():
+                source, sink = (connection, 1) if number == connection else (0, connection)
+                if number == 1 or not (data := os.read(source, 1 << 16)):
+                    return
+                while data:
+                    data = data[os.write(sink, data) :]
+    except Exception as error:  # the guest has gone
+        os.write(2, f"guest-connect: {error!r}\n".encode())
+    finally:
+        os._exit(1)
+
+
+def connect():
+    """A connection to the guest's zygote; the kernel keeps the request for a guest that still boots."""
+    import _socket
+    import ctypes
+
+    libc = ctypes.CDLL(None)  # Python's setsockopt gives a vsock one word, and this is a struct timeval
+    timeout = int.to_bytes(PATIENCE, 8, sys.byteorder) + bytes(8)
+    end = time.monotonic() + PATIENCE
+    while True:
+        connection = _socket.socket(AF_VSOCK, SOCK_STREAM)
+        libc.setsockopt(connection.fileno(), AF_VSOCK, SO_VM_SOCKETS_CONNECT_TIMEOUT, timeout, len(timeout))
+        connection.setblocking(False)
+        refused = connection.connect_ex((GUEST_CID, GUEST_PORT))
+        if refused == EINPROGRESS:
+            wait = select.poll()
+            wait.register(connection, select.POLLOUT)
+            wait.register(1, 0)
+            if any(number == 1 for number, _ in wait.poll()):
+                raise OSError("nobody waits for the guest any more")
+            refused = connection.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
+        if not refused:
+            connection.setblocking(True)
+            return connection.detach()
+        connection.close()  # the machine has no vsock yet, or its zygote does not listen yet
+        if time.monotonic() > end or not os.path.exists(MACHINE):
+            raise OSError(refused, os.strerror(refused))
+        time.sleep(0.05)
+
+
+def serve_guest():
+    """Answer for ever who connects over vsock; the board is the only one who can."""
+    import _socket
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    folder = f"/usr/lib/modules/{os.uname().release}/kernel/net/vmw_vsock"
+    *first, transport = [os.open(f"{folder}/{name}.ko", os.O_RDONLY | os.O_CLOEXEC) for name in VSOCK]
+    for module in first:
+        libc.syscall(SYS_FINIT_MODULE, module, b"", 0)
+    listening = _socket.socket(AF_VSOCK, SOCK_STREAM)
+    listening.bind((CID_ANY, GUEST_PORT))
+    listening.listen(8)
+    libc.syscall(SYS_FINIT_MODULE, transport, b"", 0)  # last: from here on connections are answered
+    for name in NEEDED:
+        __import__(name)
+    sys.modules["traceback"] = Later("traceback")
+    prepared = prepare()
+    _signal.signal(_signal.SIGCHLD, _signal.SIG_IGN)  # the kernel reaps
+    while True:
+        connection, _ = listening._accept()
+        if os.fork() == 0:
+            _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
+            os.setsid()
+            os.dup2(connection, 0)
+            os.dup2(connection, 1)
+            os.closerange(3, connection + 64)
+            become_agent(prepared)
+        os.close(connection)
+
+
 if __name__ == "__main__":
-    serve()
+    serve_guest() if sys.argv[1:] == ["guest"] else serve()

@@ -1,0 +1,18 @@
+"""Command lines of the VMMs: a `Vmm` and the places of things on the board -> what to start there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lab.boards.vmm import Vmm
+from lab.boards.vmms import crosvm, qemu
+from lab.boards.vmms.command import Command, Places
+
+COMMANDS: dict[str, Callable[[Vmm, Places], Command]] = {"qemu": qemu.command, "crosvm": crosvm.command}
+
+__all__ = ["COMMANDS", "Command", "Places", "command"]
+
+
+def command(vmm: Vmm, places: Places) -> Command:
+    """What to start on the board. Raises ConfigError for what this VMM cannot do."""
+    return COMMANDS[vmm.kind](vmm, places)

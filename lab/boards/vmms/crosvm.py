@@ -1,0 +1,42 @@
+"""crosvm (https://crosvm.dev): its own devices, no monitor protocol and no command trace.
+
+It is in no distribution: the board's image must bring a binary that was built with the features in `NEEDS`.
+Options: src/crosvm/cmdline.rs and devices/src/virtio/gpu/parameters.rs of crosvm. Not run here.
+"""
+
+from __future__ import annotations
+
+from lab.base.errors import ConfigError
+from lab.boards.vmm import Vmm
+from lab.boards.vmms.command import Command, Places, words
+
+NEEDS = (
+    "crosvm is in no distribution: build it for arm64 (cargo build --release --features gpu,virgl_renderer) "
+    "and put it into the board's image, or name another place by vmm.binary"
+)
+
+GPUS = {
+    "2d": "backend=2d",
+    "blob": "backend=2d,udmabuf=true,external-blob=true",
+    "virgl": "backend=virglrenderer,context-types=virgl:virgl2,egl=true,surfaceless=true",
+}
+
+
+def command(vmm: Vmm, places: Places) -> Command:
+    """crosvm's command line. Raises ConfigError for VFIO without a decoder."""
+    argv = [vmm.binary or "crosvm", "run", "--disable-sandbox", "--cpus", "1"]
+    argv += ["--mem", str(vmm.bytes >> 20)]
+    if vmm.backing == "hugetlb":
+        argv += ["--hugepages"]
+    argv += ["--initrd", places.initrd(vmm), "--params", words(vmm, "ttyS0")]
+    argv += ["--block", f"path={places.disk},ro=true"]
+    argv += ["--vsock", f"cid={places.cid}"]
+    argv += ["--serial", f"type=file,hardware=serial,num=1,console=true,path={places.folder}/console"]
+    argv += ["--socket", f"{places.folder}/control"]
+    if vmm.gpu != "none":
+        argv += ["--gpu", GPUS[vmm.gpu]]
+    if vmm.video == "vfio":
+        if places.decoder is None:
+            raise ConfigError("video: vfio needs a decoder on the board's PCI bus")
+        argv += ["--vfio", f"/sys/bus/pci/devices/{places.decoder}"]
+    return Command((*argv, *vmm.extra, places.kernel(vmm)), needs=NEEDS)

@@ -1,0 +1,57 @@
+"""QEMU under KVM: ``-M virt`` with everything on PCI, console, trace and log in files, QMP on a socket."""
+
+from __future__ import annotations
+
+from lab.base.errors import ConfigError
+from lab.boards.vmm import Vmm
+from lab.boards.vmms.command import Command, Places, words
+
+BINARIES = {"": "qemu-system-aarch64", "qemu-11": "/opt/qemu-11/bin/qemu-system-aarch64"}
+"""`Vmm.binary` -> program on the board; every other name is one itself."""
+
+GPUS: dict[str, tuple[str, ...]] = {
+    "none": (),
+    "2d": ("virtio-gpu-pci",),
+    "blob": ("virtio-gpu-pci", "blob=on"),
+    "virgl": ("virtio-gpu-gl-pci",),
+}
+"""`Vmm.gpu` -> device and its properties. What each can do: docs/targets.md."""
+
+TRACE = "trace:virtio_gpu_cmd_*"
+
+
+def command(vmm: Vmm, places: Places) -> Command:
+    """QEMU's command line. Raises ConfigError for VFIO without a decoder."""
+    ram = f"memory-backend-memfd,id=ram,size={vmm.memory},share=on"
+    if vmm.backing == "hugetlb":
+        ram += ",hugetlb=on,hugetlbsize=2M"
+    argv = [BINARIES.get(vmm.binary, vmm.binary), "-nodefaults", "-no-user-config", "-no-reboot"]
+    argv += ["-M", "virt,gic-version=3,memory-backend=ram", "-accel", "kvm", "-cpu", "host", "-smp", "1"]
+    argv += ["-m", vmm.memory, "-object", ram]
+    argv += ["-kernel", places.kernel(vmm), "-initrd", places.initrd(vmm), "-append", words(vmm, "ttyAMA0")]
+    argv += ["-drive", f"if=none,id=root,file={places.disk},format=raw,readonly=on"]
+    argv += ["-device", _pci("virtio-blk-pci", "drive=root")]
+    argv += ["-device", _pci("vhost-vsock-pci", f"guest-cid={places.cid}")]
+    argv += ["-serial", f"file:{places.folder}/console"]
+    argv += ["-qmp", f"unix:{places.folder}/qmp,server=on,wait=off"]
+    env = {}
+    if vmm.gpu != "none":
+        kind, *properties = GPUS[vmm.gpu]
+        argv += ["-device", _pci(kind, "id=gpu", *properties), "-d", TRACE, "-D", f"{places.folder}/trace"]
+    if vmm.gpu == "virgl":
+        # The only display that gives the guest's textures away as dma-bufs; nobody needs to listen to it.
+        argv += ["-display", f"dbus,p2p=on,gl=on,rendernode={vmm.rendernode}"]
+        if vmm.rendernode == "/dev/null":
+            env["GBM_ALWAYS_SOFTWARE"] = "1"
+    else:
+        argv += ["-display", "none"]
+    if vmm.video == "vfio":
+        if places.decoder is None:
+            raise ConfigError("video: vfio needs a decoder on the board's PCI bus")
+        argv += ["-device", f"vfio-pci,host={places.decoder}"]
+    return Command((*argv, *vmm.extra), env, needs="the image's package qemu-system-arm has it")
+
+
+def _pci(kind: str, *properties: str) -> str:
+    """A device without the option ROM, whose file a small install lacks."""
+    return ",".join((kind, *properties, "romfile="))

@@ -1,0 +1,113 @@
+"""``lab shell``: a terminal on a board of the running rack, or in the guest on it."""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import sys
+import termios
+import tty
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Annotated
+
+import typer
+
+from lab.cli.remote import BoardName, Directory, Iommu, RackBoard
+
+GUEST_SHELL = """
+import fcntl, os, pty, select, struct, termios
+child, terminal = pty.fork()
+if child == 0:
+    os.environ.update({environment!r})
+    os.execv("/bin/sh", ["sh", "-i"])
+fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", {rows}, {columns}, 0, 0))
+poll = select.poll()
+poll.register(0, select.POLLIN)
+poll.register(terminal, select.POLLIN)
+try:
+    while True:
+        for number, _ in poll.poll():
+            data = os.read(number, 65536)
+            if not data:
+                raise SystemExit
+            os.write(1 if number == terminal else terminal, data)
+except OSError:
+    pass  # the shell has ended
+"""
+"""Run by Python in the guest: it has no ssh, so its terminal is made there and comes over vsock."""
+
+END_OF_FILE = b"\x04"
+
+
+def shell(
+    board: BoardName = None,
+    guest: Annotated[bool, typer.Option("--guest", help="In the guest on the board (lab vm start).")] = False,
+    iommu: Iommu = None,
+    directory: Directory = None,
+) -> None:
+    """Open a shell on a board of the running rack (lab rack up); it is booted where it is off."""
+    found = RackBoard(board, directory)
+    ssh = ["ssh", "-F", "none", "-o", "LogLevel=ERROR", *found.destination]
+    if not guest:
+        found.boot(iommu)
+        sys.stdout.flush()
+        os.execvp("ssh", ssh)
+    _guest_runs(found)
+    size = os.get_terminal_size() if sys.stdin.isatty() else os.terminal_size((80, 24))
+    environment = {"TERM": os.environ.get("TERM", "dumb"), "PS1": "guest# "}
+    source = GUEST_SHELL.format(rows=size.lines, columns=size.columns, environment=environment)
+    process = subprocess.Popen([*ssh, "exec /usr/lib/lab/guest-connect"], stdin=subprocess.PIPE, bufsize=0)
+    assert process.stdin is not None
+    try:
+        with _raw(sys.stdin.fileno()):
+            process.stdin.write(f"{source!r}\n".encode())
+            _type(sys.stdin.fileno(), process.stdin, process)
+            process.wait()
+    except BrokenPipeError:
+        pass  # the guest has gone, which ssh or the shell there has said
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _guest_runs(found: RackBoard) -> None:
+    from lab.base.errors import LabError
+
+    with found.agent() as agent:
+        if not agent.call("vm_status")["running"]:
+            raise LabError(f"no virtual machine runs on {found.name}", hint=f"lab vm start {found.name}")
+
+
+def _type(keyboard: int, sink: IO[bytes], process: subprocess.Popen[bytes]) -> None:
+    """Pass on what is typed until the process ends, or there is no more: then the shell is told so."""
+    poll = select.poll()
+    poll.register(keyboard, select.POLLIN)
+    ended = os.pidfd_open(process.pid)
+    poll.register(ended, select.POLLIN)
+    try:
+        while True:
+            ready = [number for number, _ in poll.poll()]
+            if ended in ready:
+                return
+            data = os.read(keyboard, 65536)
+            sink.write(data or END_OF_FILE)
+            if not data:
+                return
+    finally:
+        os.close(ended)
+
+
+@contextmanager
+def _raw(keyboard: int) -> Iterator[None]:
+    """Every key goes to the guest, Ctrl-C too; nothing to do where nobody types."""
+    if not os.isatty(keyboard):
+        yield
+        return
+    before = termios.tcgetattr(keyboard)
+    try:
+        tty.setraw(keyboard)
+        yield
+    finally:
+        termios.tcsetattr(keyboard, termios.TCSADRAIN, before)

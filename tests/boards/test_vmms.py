@@ -1,0 +1,123 @@
+"""Command lines of the VMMs: pure functions of the configuration."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lab.base.errors import ConfigError
+from lab.boards.vmm import Vmm
+from lab.boards.vmms import COMMANDS, Places, command
+
+configurations = st.builds(
+    Vmm,
+    kind=st.sampled_from(sorted(COMMANDS)),
+    kernel=st.sampled_from(["board", "backports"]),
+    memory=st.sampled_from(["256M", "512M", "1G"]),
+    backing=st.sampled_from(["memfd", "hugetlb"]),
+    gpu=st.sampled_from(["blob", "2d", "virgl", "none"]),
+    video=st.sampled_from(["none", "vfio"]),
+    cmdline=st.sampled_from(["", "swiotlb=noforce one.two=3"]),
+)
+PLACES = Places(decoder="0000:00:01.0")
+
+
+def option(argv, name):
+    """The values of each ``name VALUE`` in a command line."""
+    return [value for word, value in pairwise(argv) if word == name]
+
+
+@given(configurations)
+def test_every_configuration_has_its_console_its_words_and_its_vsock(vmm):
+    """What the lab relies on, whatever the VMM: it would wait in vain for a guest without."""
+    made = command(vmm, PLACES)
+    text = "\n".join(made.argv)
+    assert "/run/lab/vm/console" in text
+    assert "cid=3" in text
+    assert "/dev/vda" in text
+    (words,) = option(made.argv, "-append") or option(made.argv, "--params")
+    assert {"lab.role=guest", "panic=-1", "drm_kms_helper.fbdev_emulation=0"} <= set(words.split())
+    assert words.endswith(vmm.cmdline)
+    assert ("0000:00:01.0" in text) == (vmm.video == "vfio")
+    suffix = "-backports" if vmm.kernel == "backports" else ""
+    assert f"/boot/vmlinuz{suffix}" in made.argv
+    assert f"/boot/initrd{suffix}" in made.argv
+    assert made.needs
+
+
+@given(configurations)
+def test_two_configurations_differ_where_they_say_so(vmm):
+    other = vmm.model_copy(update={"gpu": "blob" if vmm.gpu != "blob" else "2d"})
+    assert command(vmm, PLACES) != command(other, PLACES)
+    assert command(vmm, PLACES) == command(vmm.model_copy(), PLACES)
+
+
+@pytest.mark.parametrize(
+    ("gpu", "device"),
+    [
+        ("blob", "virtio-gpu-pci,id=gpu,blob=on,romfile="),
+        ("2d", "virtio-gpu-pci,id=gpu,romfile="),
+        ("virgl", "virtio-gpu-gl-pci,id=gpu,romfile="),
+    ],
+)
+def test_qemu_has_the_gpu_that_was_asked_and_writes_its_trace(gpu, device):
+    argv = command(Vmm(gpu=gpu), PLACES).argv
+    assert device in option(argv, "-device")
+    assert option(argv, "-d") == ["trace:virtio_gpu_cmd_*"]
+    assert option(argv, "-D") == ["/run/lab/vm/trace"]
+
+
+def test_qemu_without_gpu_has_no_trace():
+    argv = command(Vmm(gpu="none"), PLACES).argv
+    assert not [word for word in argv if "gpu" in word and "drm" not in word]
+    assert "-D" not in argv
+
+
+def test_virgl_on_the_software_renderer_says_so_to_mesa():
+    software = command(Vmm(gpu="virgl"), PLACES)
+    assert option(software.argv, "-display") == ["dbus,p2p=on,gl=on,rendernode=/dev/null"]
+    assert software.env == {"GBM_ALWAYS_SOFTWARE": "1"}
+    real = command(Vmm(gpu="virgl", rendernode="/dev/dri/renderD128"), PLACES)
+    assert "rendernode=/dev/dri/renderD128" in "".join(option(real.argv, "-display"))
+    assert real.env == {}
+
+
+def test_guest_memory_is_a_memfd_that_others_can_map():
+    (plain,) = option(command(Vmm(memory="512M"), PLACES).argv, "-object")
+    assert plain == "memory-backend-memfd,id=ram,size=512M,share=on"
+    (huge,) = option(command(Vmm(backing="hugetlb"), PLACES).argv, "-object")
+    assert "hugetlb=on,hugetlbsize=2M" in huge
+    assert (Vmm().hugepages, Vmm(backing="hugetlb").hugepages) == (0, 256)
+    assert Vmm(memory="1G", backing="hugetlb").hugepages == 512
+
+
+def test_binaries():
+    assert command(Vmm(), PLACES).argv[0] == "qemu-system-aarch64"
+    assert command(Vmm(binary="qemu-11"), PLACES).argv[0] == "/opt/qemu-11/bin/qemu-system-aarch64"
+    assert command(Vmm(binary="/opt/mine/qemu"), PLACES).argv[0] == "/opt/mine/qemu"
+    assert command(Vmm(kind="crosvm", binary="/opt/crosvm"), PLACES).argv[0] == "/opt/crosvm"
+
+
+def test_crosvm_as_a_whole():
+    """Its command line is read by nobody here: there is no binary of it. Written down in one piece."""
+    made = command(Vmm(kind="crosvm", backing="hugetlb", extra=("--protected-vm",)), PLACES)
+    words = option(made.argv, "--params")[0]
+    expected = (
+        "crosvm run --disable-sandbox --cpus 1 --mem 512 --hugepages --initrd /boot/initrd --params WORDS "
+        "--block path=/dev/vda,ro=true --vsock cid=3 "
+        "--serial type=file,hardware=serial,num=1,console=true,path=/run/lab/vm/console "
+        "--socket /run/lab/vm/control --gpu backend=2d,udmabuf=true,external-blob=true --protected-vm "
+        "/boot/vmlinuz"
+    )
+    assert " ".join(made.argv).replace(words, "WORDS") == expected
+    assert words.startswith("console=ttyS0 ")
+    assert "crosvm is in no distribution" in made.needs
+
+
+@pytest.mark.parametrize("kind", sorted(COMMANDS))
+def test_vfio_needs_a_device(kind):
+    with pytest.raises(ConfigError, match="needs a decoder"):
+        command(Vmm(kind=kind, video="vfio"), Places())
