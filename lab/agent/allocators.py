@@ -11,7 +11,7 @@ import fcntl
 import mmap
 import os
 
-from . import drm, files, ioctl, pagemap
+from . import drm, files, ioctl, pagemap, virtgpu
 from .dmabuf import DmaBuf
 from .modules import load
 from .scatter import OneCpu, Poison
@@ -21,6 +21,7 @@ HUGE = 2 << 20
 MFD_CLOEXEC, MFD_ALLOW_SEALING, MFD_HUGETLB, MFD_HUGE_2MB = 1, 2, 4, 21 << 26
 F_ADD_SEALS, F_SEAL_SHRINK = 1033, 2
 HUGE_PAGES = "/proc/sys/vm/nr_hugepages"
+SHMEM_HUGE = "/sys/kernel/mm/transparent_hugepage/shmem_enabled"
 ATTEMPTS = 8  # at a scattered memfd; each failed one keeps its pages until the end, so the next gets others
 
 
@@ -206,12 +207,15 @@ class DumbBuffer(Allocator):
         self.name = name
         self.module = module
 
-    def allocate(self, size: int) -> DmaBuf:
-        """Make the buffer and map it, which takes its pages, with a poisoned free list."""
-        path = drm.card(self.module)
+    def allocate(self, size: int, width: int = drm.WIDTH) -> DmaBuf:
+        """Make the buffer and map it, which takes its pages, with a poisoned free list.
+
+        ``width``: pixels of 32 bits in a row, which a display wants to know of a buffer that is no blob.
+        """
+        path = drm.node(self.module)
         if path is None:
             _load(self.module)
-            path = drm.card(self.module)
+            path = drm.node(self.module)
         if path is None:
             raise UnavailableError(f"no DRM device of {self.module} on this board")
         size = whole(size, PAGE)
@@ -219,7 +223,7 @@ class DumbBuffer(Allocator):
             poison = Poison(2 * size // PAGE)
             dumb = None
             try:
-                dumb = drm.Dumb(path, size)
+                dumb = drm.Dumb(path, size, width)
                 buffer = DmaBuf(dumb.export(), extra=[dumb])
                 _ = buffer.mapping  # vgem takes its pages only now
             except BaseException:
@@ -229,6 +233,56 @@ class DumbBuffer(Allocator):
             finally:
                 poison.close()
         return buffer
+
+
+class GuestBlob(Allocator):
+    """A virtio-gpu blob of the guest's own memory, exported by PRIME: no command ever copies it."""
+
+    name = "guest-blob"
+    scattered = True
+
+    def allocate(self, size: int) -> DmaBuf:
+        """Create it with a poisoned free list: the pages are taken then, for the device is told of them."""
+        size = whole(size, PAGE)
+        with OneCpu():
+            poison = Poison(2 * size // PAGE)
+            try:
+                return self._create(size)
+            finally:
+                poison.close()
+
+    def _create(self, size: int) -> DmaBuf:
+        try:
+            blob = virtgpu.Blob(size)
+        except FileNotFoundError:
+            raise UnavailableError("this machine has no virtio-gpu") from None
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            raise UnavailableError("this virtio-gpu offers no blob resources") from None
+        try:
+            return DmaBuf(blob.export(), extra=[blob])
+        except BaseException:
+            blob.close()
+            raise
+
+
+class GuestBlobContiguous(GuestBlob):
+    """The same in one huge page of the guest, by a switch that holds for all shmem meanwhile."""
+
+    name = "guest-blob-contig"
+    scattered = False
+
+    def allocate(self, size: int) -> DmaBuf:
+        """Create it while shmem takes huge pages whatever the file's size is."""
+        before = files.read_or_none(SHMEM_HUGE)
+        if before is None:
+            raise UnavailableError("this kernel has no huge pages for shmem")
+        files.write(SHMEM_HUGE, "force")
+        try:
+            return self._create(whole(size, PAGE))
+        finally:
+            files.write(SHMEM_HUGE, before.partition("[")[2].partition("]")[0])
 
 
 class Heap(Allocator):
@@ -280,6 +334,8 @@ ALLOCATORS: dict[str, Allocator] = {
         Udmabuf2M(),
         DumbBuffer("virtio-gpu-dumb", "virtio_gpu"),
         DumbBuffer("vgem", "vgem"),
+        GuestBlob(),
+        GuestBlobContiguous(),
         Heap("heap-system", ("system",), scattered=True),
         Heap("heap-cma", ("cma", "linux,cma", "reserved", "default_cma_region"), scattered=False),
     )

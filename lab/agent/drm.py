@@ -1,10 +1,11 @@
-"""DRM from user space: finding a card by its driver, dumb buffers, PRIME export.
+"""DRM from user space: finding a device by its driver, dumb buffers, PRIME export and import.
 
 UAPI: include/uapi/drm/drm.h and drm_mode.h.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 
@@ -33,36 +34,66 @@ class drm_prime_handle(ctypes.Structure):  # noqa: D101
     _fields_ = (("handle", u32), ("flags", u32), ("fd", ctypes.c_int32))
 
 
+class drm_gem_close(ctypes.Structure):  # noqa: D101
+    _fields_ = (("handle", u32), ("pad", u32))
+
+
 CREATE_DUMB = ioctl.both("DRM_IOCTL_MODE_CREATE_DUMB", "d", 0xB2, drm_mode_create_dumb)
 DESTROY_DUMB = ioctl.both("DRM_IOCTL_MODE_DESTROY_DUMB", "d", 0xB4, drm_mode_destroy_dumb)
 PRIME_HANDLE_TO_FD = ioctl.both("DRM_IOCTL_PRIME_HANDLE_TO_FD", "d", 0x2D, drm_prime_handle)
+PRIME_FD_TO_HANDLE = ioctl.both("DRM_IOCTL_PRIME_FD_TO_HANDLE", "d", 0x2E, drm_prime_handle)
+DROP_MASTER = ioctl.none("DRM_IOCTL_DROP_MASTER", "d", 0x1F)
+GEM_CLOSE = ioctl.write("DRM_IOCTL_GEM_CLOSE", "d", 0x09, drm_gem_close)
 
 # virtio-gpu takes 32 bits a pixel only (virtgpu_gem.c, virtio_gpu_mode_dumb_create); 1024 make a page.
-BPP, WIDTH, PAGE = 32, 1024, 4096
+BPP, WIDTH = 32, 1024
 
 
-def card(driver: str) -> str | None:
-    """Return the first /dev/dri/cardN of the driver (``vgem``, ``virtio_gpu``), ``None`` if there is none."""
+def node(driver: str, kind: str = "card") -> str | None:
+    """Return a driver's (``vgem``, ``virtio_gpu``) first /dev/dri/cardN, or renderDN for ``kind`` renderD.
+
+    ``None`` if there is none.
+    """
     for name in files.listing("/sys/class/drm"):
-        if name.startswith("card") and name[4:].isdigit():
-            folder = os.path.realpath(f"/sys/class/drm/{name}/device")
-            # the card's parent is the PCI function, bound to virtio-pci; the virtio device is below
-            drivers = {files.link_name(f"{folder}/driver")}
-            drivers |= {files.link_name(f"{folder}/{child}/driver") for child in files.listing(folder)}
-            if driver in drivers or os.path.basename(folder) == driver:
-                return f"/dev/dri/{name}"
+        if name.startswith(kind) and name[len(kind) :].isdigit() and driver in drivers(name):
+            return f"/dev/dri/{name}"
     return None
+
+
+def drivers(name: str) -> set[str]:
+    """Return the names by which the driver of /sys/class/drm/NAME may be known."""
+    folder = os.path.realpath(f"/sys/class/drm/{name}/device")
+    # the node's parent is the PCI function, bound to virtio-pci; the virtio device is below
+    links = [f"{folder}/driver", *(f"{folder}/{child}/driver" for child in files.listing(folder))]
+    names = {files.link_name(link) for link in links} | {os.path.basename(folder)}
+    return {found for found in names if found}
+
+
+def export(fd: int, handle: int) -> int:
+    """Return a dma-buf file descriptor of a GEM handle that may be mapped for writing."""
+    request = drm_prime_handle(handle=handle, flags=os.O_RDWR | os.O_CLOEXEC)
+    PRIME_HANDLE_TO_FD(fd, request)
+    return int(request.fd)
+
+
+def adopt(fd: int, dmabuf: int) -> int:
+    """Import a dma-buf into an open node and return its GEM handle there; ``OSError`` of the driver."""
+    request = drm_prime_handle(fd=dmabuf)
+    PRIME_FD_TO_HANDLE(fd, request)
+    return int(request.handle)
 
 
 class Dumb:
     """A dumb buffer on an open card; closing the object closes the card's descriptor with it."""
 
-    def __init__(self, path: str, size: int) -> None:
-        """Make one of at least ``size`` bytes, whole pages."""
+    def __init__(self, path: str, size: int, width: int = WIDTH) -> None:
+        """Make one of at least ``size`` bytes, rows of ``width`` pixels."""
         self.card = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        with contextlib.suppress(OSError):  # not the first to open it: somebody else is master
+            DROP_MASTER(self.card, 0)  # the master alone may set modes, and a buffer does not want to
         self.handle = 0
         try:
-            request = drm_mode_create_dumb(height=-(-size // PAGE), width=WIDTH, bpp=BPP)
+            request = drm_mode_create_dumb(height=-(-size * 8 // (width * BPP)), width=width, bpp=BPP)
             CREATE_DUMB(self.card, request)
             self.handle = request.handle
             self.size = request.size
@@ -72,9 +103,7 @@ class Dumb:
 
     def export(self) -> int:
         """Return a dma-buf file descriptor that may be mapped for writing."""
-        request = drm_prime_handle(handle=self.handle, flags=os.O_RDWR | os.O_CLOEXEC)
-        PRIME_HANDLE_TO_FD(self.card, request)
-        return int(request.fd)
+        return export(self.card, self.handle)
 
     def close(self) -> None:
         """Destroy the buffer; its memory stays while a dma-buf of it is open."""

@@ -141,16 +141,17 @@ def runs(phys: list[int], dma: list[list[int]], size: int) -> int:
 
 
 class Trace:
-    """The tracefs instance. Kept for the agent's life: enabling events costs more than tracing a share."""
+    """A tracefs instance. Kept for the agent's life: enabling events costs more than tracing a share."""
 
-    def __init__(self) -> None:
-        self.folder = f"{TRACEFS}/instances/{INSTANCE}"
+    def __init__(self, instance: str = INSTANCE, wanted: tuple[str, ...] = EVENTS) -> None:
+        """``wanted``: events as ``system/event``; those that this kernel lacks are named in ``missing``."""
+        self.folder = f"{TRACEFS}/instances/{instance}"
         if not os.path.isdir(self.folder):  # a killed agent leaves it behind
             os.mkdir(self.folder)
         files.write(f"{self.folder}/tracing_on", "0")
         files.write(f"{self.folder}/buffer_size_kb", str(BUFFER_KB))
         self.missing = []
-        for event in EVENTS:
+        for event in wanted:
             try:
                 files.write(f"{self.folder}/events/{event}/enable", "1")
             except OSError:

@@ -85,7 +85,24 @@ def _buffer(value: Any) -> str:
 
 def _pages(value: Any) -> str:
     runs = 1 + sum(b != a + 4096 for a, b in pairwise(value))
-    return f"{len(value)} pages of 4 KiB in {runs} {'piece' if runs == 1 else 'pieces'}"
+    return f"{len(value)} {'page' if len(value) == 1 else 'pages'} of 4 KiB in {runs} {'piece' if runs == 1 else 'pieces'}"
+
+
+def _guest_pages(value: Any) -> str:
+    known = [page for page in value if page is not None]
+    lost = f", {len(value) - len(known)} not found there" if len(known) < len(value) else ""
+    return (_pages(known) if known else "none") + lost
+
+
+def _canaries(value: Any) -> str:
+    words = {True: "seen", False: "not seen", None: "not tried"}
+    return ", ".join(f"{side.replace('_', ' ')} {words[seen]}" for side, seen in value.items())
+
+
+def _consumer(value: Any) -> str:
+    parts = [value.get(name) for name in ("name", "how", "device")]
+    inode = f"inode {value['inode']}" if value.get("inode") is not None else ""
+    return ", ".join(str(part) for part in (*parts, inode) if part)
 
 
 def _span(value: Any) -> str:
@@ -114,20 +131,30 @@ _FACTS: tuple[tuple[str, str, Any], ...] = (
     ("swiotlb_hiwater", "swiotlb high-water mark", _span),
     ("faults", "IOMMU faults", str),
     ("copies", "copy commands seen", _listed),
+    ("dmabuf", "held by the VMM", _buffer),
+    ("guest_pages", "its pages in guest RAM", _guest_pages),
+    ("canaries", "words written across", _canaries),
+    ("consumer", "read by", _consumer),
+    ("screen", "VMM's screendump", lambda shown: "the frame" if shown else "another picture"),
+    ("payload", "bytes that the decoder writes", str),
+    ("tolerance", "tolerance a byte", str),
     ("canary", "filled before with", lambda value: f"{value:#04x}"),
     ("times", "times", _times),
     ("missing", "sources this kernel lacks", _listed),
 )
 """Key of the evidence, its name for people, and how to write it. None is left out: not known."""
 
-_SHOWN = {"frames", "format", "maps", "fault_lines", "kmsg"}
+_PLAIN: tuple[tuple[str, Any], ...] = (("stage", "done"), ("missing", []), ("tolerance", 0))
+"""What is not worth a line."""
+
+_SHOWN = {"frames", "format", "maps", "fault_lines", "kmsg", "path"}
 
 
 def _facts(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     facts = []
     for key, name, write in _FACTS:
         value = found.get(key)
-        if value is None or value == "" or (key, value) in (("stage", "done"), ("missing", [])):
+        if value is None or value == "" or (key, value) in _PLAIN:
             continue
         try:
             text = str(write(value))
@@ -172,11 +199,10 @@ def _picture(frame: Mapping[str, Any], form: Mapping[str, Any]) -> Picture | Non
 
 
 def _maps(found: Mapping[str, Any]) -> list[tuple[str, Drawing]]:
-    maps = found.get("maps")
-    if not isinstance(maps, list):
-        return []
+    consumer = found.get("consumer")
+    sources = (found.get("maps"), consumer.get("maps") if isinstance(consumer, dict) else None)
     drawings: dict[Drawing, str] = {}
-    for mapping in maps:
+    for mapping in (mapping for maps in sources if isinstance(maps, list) for mapping in maps):
         if isinstance(mapping, dict):
             drawing = draw(mapping)
             if drawing is not None:

@@ -34,7 +34,7 @@ VERDICTS: dict[Verdict, Look] = {
     Verdict.REFUSED: Look("refused", "○", "o", _SKY, "the kernel did not take the buffer"),
     Verdict.CORRUPT: Look("corrupt", "✗", "x", _VERMILION, "taken without error, and the picture is wrong"),
     Verdict.FAULTED: Look("faulted", "▲", "^", _PURPLE, "the IOMMU stopped the access"),
-    Verdict.UNSUPPORTED: Look("unsupported", "◌", "_", _GREY, "this board cannot do it at all"),
+    Verdict.UNSUPPORTED: Look("unsupported", "◌", "_", _GREY, "this board or its VMM cannot do it at all"),
     Verdict.INCONCLUSIVE: Look("inconclusive", "◇", "~", _YELLOW, "the evidence does not decide it"),
 }
 

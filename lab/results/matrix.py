@@ -1,7 +1,8 @@
 """The sharing matrix: which result stands where. Pure; ``terminal`` and ``report`` draw it.
 
 One block per target, or per decoder where a target has several. A row is a sharing path, a column an
-IOMMU mode. Tests that share nothing are rows of their own below, one per test file.
+IOMMU mode. Paths that were measured with a VM come after the allocators, under a heading of their own.
+Tests that share nothing are rows of their own below, one per test file.
 """
 
 from __future__ import annotations
@@ -14,6 +15,11 @@ from lab.base.words import IommuMode, Status, Verdict
 from lab.results.look import MODES, STATUSES, Look, errno_name, look_of
 from lab.results.model import Result
 from lab.results.outcome import Outcome
+
+ACROSS = "across the VM boundary"
+"""Heading of the paths that were measured with a VM."""
+
+_VM_SUITE = "vm"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +67,8 @@ class Row:
 class Block:
     """One matrix: a target's, or that of one decoder where the target has several.
 
-    ``shares``: sharing paths; ``others``: tests that share nothing.
+    ``shares``: sharing paths within the board's kernel; ``across``: those that were measured with a VM;
+    ``others``: tests that share nothing.
     """
 
     target: str
@@ -70,7 +77,13 @@ class Block:
     places: tuple[str, ...]
     modes: tuple[IommuMode, ...]
     shares: tuple[Row, ...]
+    across: tuple[Row, ...]
     others: tuple[Row, ...]
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """All of them, from top to bottom."""
+        return (*self.shares, *self.across, *self.others)
 
 
 def blocks(outcome: Outcome) -> tuple[Block, ...]:
@@ -149,7 +162,8 @@ def _block(
         decoder=decoder,
         places=tuple(dict.fromkeys(cell.place for cell in cells if cell.place)),
         modes=modes,
-        shares=_rows(shares, modes, outcome, label_of),
+        shares=_rows((c for c in shares if c.suite != _VM_SUITE), modes, outcome, label_of),
+        across=_rows((c for c in shares if c.suite == _VM_SUITE), modes, outcome, label_of),
         others=_rows(others, modes, outcome, _file_label),
     )
 
@@ -199,15 +213,18 @@ def _gravity(cell: Result) -> int:
 
 
 def _row(label: str, entries: tuple[Entry | None, ...]) -> Row:
-    """The row with its note: what was expected instead, else why the first odd cell is as it is."""
+    """The row with its note: what was expected instead, else why the first odd cell is as it is.
+
+    Of odd cells one that is unsupported comes first: its reason is what nobody could guess.
+    """
     odd = [entry.shown for entry in entries if entry and entry.shown.verdict is not Verdict.ZERO_COPY]
     for cell in odd:
         if cell.status is Status.FAIL and cell.expected is not None:
             return Row(label, entries, f"expected {_expected(cell)}", STATUSES[Status.FAIL])
-    for cell in odd:
+    for cell in sorted(odd, key=lambda cell: cell.verdict is not Verdict.UNSUPPORTED):
         why = (cell.expected_reason or cell.reason).partition("\n")[0]
         name = errno_name(cell.errno)
-        if name and name not in why:
+        if name and name not in why and cell.verdict is not Verdict.UNSUPPORTED:
             why = f"{name}: {why}" if why else name
         if why and cell.as_expected:
             return Row(label, entries, why, look_of(cell.status, cell.verdict))

@@ -12,7 +12,7 @@ from lab.base.words import Status
 from lab.results.evidence import EvidenceView, view
 from lab.results.exits import outcome_code
 from lab.results.look import STATUSES, VERDICTS, Look, errno_name, look_of
-from lab.results.matrix import Entry, blocks, headline, label_of, summary
+from lab.results.matrix import ACROSS, Entry, blocks, headline, label_of, summary
 from lab.results.model import CellKey, Result
 from lab.results.outcome import Outcome
 
@@ -50,9 +50,7 @@ def report(outcome: Outcome) -> str:
     details = [_detail(number, cell, outcome) for number, cell in enumerate(outcome.cells)]
     anchors = {detail.cell.key: detail.anchor for detail in details}
     found = blocks(outcome)
-    shown = {
-        entry.look for block in found for row in (*block.shares, *block.others) for entry in _of(row.entries)
-    }
+    shown = {entry.look for block in found for row in block.rows for entry in _of(row.entries)}
     return environment.get_template("report.html.j2").render(
         run=outcome.run,
         summary=summary(outcome),
@@ -62,6 +60,7 @@ def report(outcome: Outcome) -> str:
         seconds=_seconds(outcome),
         unexpected=[detail for detail in _ordered(outcome, details) if not detail.cell.as_expected],
         blocks=found,
+        across=ACROSS,
         legend=[look for look in (*VERDICTS.values(), *STATUSES.values()) if look in shown],
         details=details,
         groups=_groups(details),

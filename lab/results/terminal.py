@@ -12,7 +12,7 @@ from rich.text import Text
 
 from lab.base.words import Status
 from lab.results.look import STATUSES, Look, look_of
-from lab.results.matrix import Block, Entry, Row, blocks, headline, summary
+from lab.results.matrix import ACROSS, Block, Entry, Row, blocks, headline, summary
 from lab.results.model import Result
 from lab.results.outcome import Outcome
 
@@ -104,7 +104,7 @@ class _Pen:
 
     def block(self, block: Block) -> Iterator[Text]:
         """The matrix of one target."""
-        rows = [*block.shares, *block.others]
+        rows = block.rows
         columns = [
             max(len(mode), *(cell_len(self.entry(row.entries[at])) for row in rows)) + _GAP
             for at, mode in enumerate(block.modes)
@@ -113,25 +113,35 @@ class _Pen:
         title = self.title(block)
         label = max(min(max(widest, len(title) + _GAP), self.width - 1 - sum(columns)), _LABEL_AT_LEAST)
         room = self.width - 1 - label - sum(columns)
-        notes = [row for row in block.shares if row.note]
+        notes = [row for row in (*block.shares, *block.across) if row.note]
         beside = all(cell_len(row.note) <= room for row in notes)
         line = Text(" " + self.fit(title, label), style="bold")
         line.append("".join(mode.ljust(column) for mode, column in zip(block.modes, columns, strict=True)))
         yield _line(line)
         rule = label + sum(columns) - _GAP
         yield _line(Text(" " + self.say("─") * rule, style="dim"))
-        said = ""
-        for row in block.shares:
-            note = self.say("″") if row.note and row.note == said else row.note
-            said = row.note or said
-            yield self.row(row, label, columns, note if beside else "")
-        if block.shares and block.others:
+        yield from self.shares(block.shares, label, columns, beside=beside)
+        if block.across:
+            if block.shares:
+                yield Text()
+            yield _line(Text(" " + self.fit(ACROSS, label + sum(columns)), style="dim"))
+            yield from self.shares(block.across, label, columns, beside=beside)
+        if (block.shares or block.across) and block.others:
             yield Text()
         for row in block.others:
             yield self.row(row, label, columns)
         if notes and not beside:
             yield Text()
-            yield from self.reasons(notes)
+            yield from self.reasons(block.shares)
+            yield from self.reasons(block.across, named=True)
+
+    def shares(self, rows: Iterable[Row], label: int, columns: list[int], *, beside: bool) -> Iterator[Text]:
+        """Rows of sharing paths, with their notes where those stand beside; the same one is said once."""
+        said = ""
+        for row in rows:
+            note = self.say("″") if row.note and row.note == said else self.say(row.note)
+            said = row.note or said
+            yield self.row(row, label, columns, note if beside else "")
 
     def title(self, block: Block) -> str:
         """Target, decoder or SoC, and the boards where they are called otherwise."""
@@ -168,16 +178,22 @@ class _Pen:
         line.append(note, style="dim")
         return _line(line)
 
-    def reasons(self, rows: list[Row]) -> Iterator[Text]:
+    def reasons(self, rows: Iterable[Row], *, named: bool = False) -> Iterator[Text]:
         """The notes below the matrix, for a terminal that is too narrow for them beside it.
 
-        What was expected instead stands in the list of the unexpected already.
+        What was expected instead stands in the list of the unexpected already. ``named``: each with its
+        rows, where one verdict has many reasons.
         """
-        notes = dict.fromkeys((row.note_look, row.note) for row in rows)
-        for look, note in notes:
+        notes: dict[tuple[Look | None, str], list[str]] = {}
+        for row in rows:
+            if row.note:
+                notes.setdefault((row.note_look, row.note), []).append(row.label)
+        for (look, note), labels in notes.items():
             if look is not None and look is not STATUSES[Status.FAIL]:
-                sign = Text.assemble(" ", (self.symbol(look), look.colour), f" {look.word}: ")
-                yield from self.hang(sign, Text(note, style="dim"))
+                sign = Text.assemble(" ", (self.symbol(look), look.colour), " ")
+                whose = self.say(", ".join(labels)) + ": " if named else ""
+                before = sign if named else Text.assemble(sign, f"{look.word}: ")
+                yield from self.hang(before, Text.assemble(whose, (self.say(note), "dim")))
 
     def legend(self, entries: list[Entry]) -> Iterator[Text]:
         """What the marks mean that were used; nothing where none was."""
@@ -208,7 +224,7 @@ def _gathered(cells: Iterable[Result]) -> list[list[Result]]:
 
 
 def _entries(block: Block) -> Iterator[Entry]:
-    for row in (*block.shares, *block.others):
+    for row in block.rows:
         yield from (entry for entry in row.entries if entry is not None)
 
 

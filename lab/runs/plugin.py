@@ -16,7 +16,9 @@ import pytest
 
 from lab.base.errors import LabError, SharelabError
 from lab.runs.beside import MARK, last
-from lab.runs.record import RETRIES
+from lab.runs.record import RETRIES, params
+
+EVERY_DECODER = "every_decoder"
 
 if TYPE_CHECKING:  # heavy, and not needed by a pytest that has no board
     from lab.runs.session import Session
@@ -36,7 +38,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Open the lab before labgrid reads its environment, and hand labgrid the one made for this session."""
     config.addinivalue_line(
-        "markers", "every_decoder: run on each decoder of the board, not on the first only"
+        "markers",
+        f"{EVERY_DECODER}(address_bits_below=N): run on each decoder of the board, not on the first only; "
+        "with a number on each that has fewer address lines",
     )
     config.addinivalue_line(
         "markers", f"{MARK}(argv...): the program that the test looks at runs beside others"
@@ -73,7 +77,7 @@ class Hooks:
             metafunc.parametrize("iommu_mode", self._session.modes, ids=str, scope="session")
         if "decoder" in metafunc.fixturenames:
             decoders = self._session.target.decoders
-            if metafunc.definition.get_closest_marker("every_decoder") is None:
+            if metafunc.definition.get_closest_marker(EVERY_DECODER) is None:
                 decoders = decoders[:1]
             metafunc.parametrize("decoder", decoders, ids=[d.name for d in decoders], indirect=True)
 
@@ -82,8 +86,11 @@ class Hooks:
         item.add_marker(pytest.mark.flaky(reruns=RETRIES, only_rerun=[LabError]))
 
     @pytest.hookimpl(trylast=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Tests of programs that run beside the others come last in their mode."""
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        """A decoder that a test is not about is no cell; tests of programs beside the others come last."""
+        if others := [item for item in items if not _is_about(item)]:
+            config.hook.pytest_deselected(items=others)
+            items[:] = [item for item in items if item not in others]
         last(items)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
@@ -105,3 +112,10 @@ class Hooks:
         report = yield
         self._session.phase(item, call)
         return report
+
+
+def _is_about(item: pytest.Item) -> bool:
+    """Whether the item's decoder is one that its mark `every_decoder` asks for."""
+    mark = item.get_closest_marker(EVERY_DECODER)
+    below = mark.kwargs.get("address_bits_below") if mark is not None else None
+    return below is None or params(item)["decoder"].address_bits < below

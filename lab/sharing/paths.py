@@ -170,11 +170,11 @@ _TABLE = (
         place=Place.BOARD, boundary=Boundary.KERNEL, requires=("gles",), sources=("consumer",),
     ),
     SharingPath(
-        "guest-blob", "guest blob, scattered → decoder", "guest", ("decoder", "guest"), _GUEST,
+        "guest-blob", "scattered guest blob → decoder", "guest", ("decoder", "guest"), _GUEST,
         requires=_BLOB,
     ),
     SharingPath(
-        "guest-blob-contig", "guest blob, contig. → decoder", "guest", ("decoder", "guest"), _GUEST_HUGE,
+        "guest-blob-contig", "contig. guest blob → decoder", "guest", ("decoder", "guest"), _GUEST_HUGE,
         requires=_BLOB,
     ),
     SharingPath(

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.agent import allocators, dmabuf, drm, ioctl, videodev2
+from lab.agent import allocators, dmabuf, drm, ioctl, kms, videodev2, virtgpu
 
 # Printed by a C program that includes <linux/videodev2.h>, <linux/dma-buf.h>, <linux/dma-heap.h>,
-# <linux/udmabuf.h>, <drm/drm_mode.h>, <drm/drm.h>.
+# <linux/udmabuf.h>, <drm/drm_mode.h>, <drm/drm.h>, <drm/virtgpu_drm.h> of Linux 6.12.
 NUMBERS = {
     "VIDIOC_QUERYCAP": 0x80685600,
     "VIDIOC_ENUM_FMT": 0xC0405602,
@@ -35,6 +35,22 @@ NUMBERS = {
     "DRM_IOCTL_MODE_CREATE_DUMB": 0xC02064B2,
     "DRM_IOCTL_MODE_DESTROY_DUMB": 0xC00464B4,
     "DRM_IOCTL_PRIME_HANDLE_TO_FD": 0xC00C642D,
+    "DRM_IOCTL_PRIME_FD_TO_HANDLE": 0xC00C642E,
+    "DRM_IOCTL_DROP_MASTER": 0x641F,
+    "DRM_IOCTL_GEM_CLOSE": 0x40086409,
+    "DRM_IOCTL_MODE_GETRESOURCES": 0xC04064A0,
+    "DRM_IOCTL_MODE_SETCRTC": 0xC06864A2,
+    "DRM_IOCTL_MODE_RMFB": 0xC00464AF,
+    "DRM_IOCTL_MODE_DIRTYFB": 0xC01864B1,
+    "DRM_IOCTL_MODE_ADDFB2": 0xC06864B8,
+    "DRM_IOCTL_VIRTGPU_MAP": 0xC0106441,
+    "DRM_IOCTL_VIRTGPU_GETPARAM": 0xC0106443,
+    "DRM_IOCTL_VIRTGPU_RESOURCE_INFO": 0xC0106445,
+    "DRM_IOCTL_VIRTGPU_TRANSFER_TO_HOST": 0xC02C6447,
+    "DRM_IOCTL_VIRTGPU_WAIT": 0xC0086448,
+    "DRM_IOCTL_VIRTGPU_GET_CAPS": 0xC0186449,
+    "DRM_IOCTL_VIRTGPU_RESOURCE_CREATE_BLOB": 0xC030644A,
+    "DRM_IOCTL_VIRTGPU_CONTEXT_INIT": 0xC010644B,
 }
 SIZES = {
     "v4l2_capability": 104,
@@ -49,6 +65,14 @@ SIZES = {
     "v4l2_decoder_cmd": 72,
     "v4l2_selection": 64,
     "v4l2_requestbuffers": 20,
+    "drm_mode_modeinfo": 68,
+    "drm_mode_card_res": 64,
+    "drm_mode_crtc": 104,
+    "drm_mode_fb_cmd2": 104,
+    "drm_mode_fb_dirty_cmd": 24,
+    "drm_virtgpu_resource_create_blob": 48,
+    "drm_virtgpu_3d_transfer_to_host": 44,
+    "drm_virtgpu_get_caps": 24,
 }
 OFFSETS = {
     ("v4l2_buffer", "timestamp"): 24,
@@ -62,13 +86,21 @@ OFFSETS = {
     ("v4l2_event", "pending"): 72,
     ("v4l2_event", "timestamp"): 80,
     ("v4l2_event", "id"): 96,
+    ("drm_mode_crtc", "mode"): 36,
+    ("drm_mode_fb_cmd2", "modifier"): 72,
+    ("drm_mode_fb_cmd2", "pitches"): 36,
+    ("drm_mode_modeinfo", "name"): 36,
+    ("drm_virtgpu_resource_create_blob", "blob_id"): 40,
+    ("drm_virtgpu_resource_create_blob", "cmd"): 32,
+    ("drm_virtgpu_3d_transfer_to_host", "stride"): 36,
 }
 REQUESTS = {
     request.name: request
-    for module in (videodev2, dmabuf, drm, allocators)
+    for module in (videodev2, dmabuf, drm, kms, virtgpu, allocators)
     for request in vars(module).values()
     if isinstance(request, ioctl.Request)
 }
+STRUCTS = {**vars(videodev2), **vars(kms), **vars(virtgpu)}
 
 
 def test_every_request_is_checked() -> None:
@@ -82,12 +114,12 @@ def test_request_number(name: str) -> None:
 
 @pytest.mark.parametrize("name", SIZES)
 def test_struct_size(name: str) -> None:
-    assert ctypes.sizeof(getattr(videodev2, name)) == SIZES[name]
+    assert ctypes.sizeof(STRUCTS[name]) == SIZES[name]
 
 
 @pytest.mark.parametrize(("struct", "field"), OFFSETS)
 def test_struct_offset(struct: str, field: str) -> None:
-    assert getattr(getattr(videodev2, struct), field).offset == OFFSETS[struct, field]
+    assert getattr(STRUCTS[struct], field).offset == OFFSETS[struct, field]
 
 
 def test_fourcc_of_the_headers() -> None:

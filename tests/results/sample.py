@@ -162,6 +162,50 @@ def other(target: str, mode: IommuMode, test: str, **changes: Any) -> Result:
     return result(target, mode, "udmabuf-4k", **(plain | changes))
 
 
+GUEST_PATHS = {
+    "guest-blob": "scattered guest blob → decoder",
+    "guest-blob-contig": "contig. guest blob → decoder",
+    "vfio-decoder": "guest's decoder → virtio-gpu",
+    "resource-uuid": "resource by UUID → decoder",
+    "guest-copied": "control: VMM copies (blob off)",
+}
+NO_UUID = "virtio-gpu offers no RESOURCE_UUID (+resource_blob)"
+
+
+def crossing(mode: IommuMode, path: str, **changes: Any) -> Result:
+    """A share across the VM boundary of virt-smmu that came out as expected."""
+    verdict, errno, reason = Verdict.ZERO_COPY, None, ""
+    if path == "guest-blob" and mode is not IommuMode.TRANSLATED:
+        verdict, errno, reason = Verdict.REFUSED, 14, SCATTERED
+    if path == "vfio-decoder" and mode is IommuMode.OFF:
+        verdict, errno, reason = Verdict.UNSUPPORTED, 19, "no iommu_group found"
+    if path == "resource-uuid":
+        verdict, errno, reason = Verdict.UNSUPPORTED, 19, NO_UUID
+    if path == "guest-copied":
+        verdict, reason = Verdict.COPIED, "without blob resources the VMM transfers every frame"
+    found = evidence("virt-smmu", mode, verdict) | {
+        "path": path,
+        "copies": ["virtio_gpu_cmd_res_xfer_toh_2d res 0x7"] if verdict is Verdict.COPIED else [],
+        "dmabuf": {"exporter": "udmabuf", "inode": 4711, "size": 40960},
+        "guest_pages": [0x1000 * (3 * at % 10) for at in range(10)],
+        "canaries": {"host_to_guest": True, "guest_to_host": None},
+        "consumer": {"name": "guest", "how": "CPU mapping", "device": None, "inode": None, "maps": None},
+        "screen": True,
+        "tolerance": 0,
+    }
+    values: dict[str, Any] = {"suite": "vm", "test": f"suites/vm/test_paths.py::test_path[{path}]"}
+    values |= {"allocator": path, "path": GUEST_PATHS[path], "verdict": verdict, "expected": verdict}
+    values |= {"errno": errno, "expected_errno": errno, "expected_reason": reason, "reason": reason}
+    values |= {"evidence": found, "repeat": f"lab run vm --target virt-smmu --iommu {mode} -k {path}"}
+    return result("virt-smmu", mode, "udmabuf-4k", **(values | changes))
+
+
+def vm_run() -> list[Result]:
+    """virt-smmu with its guest: the paths come in before the allocators do."""
+    modes = MODES["virt-smmu"]
+    return [crossing(mode, path) for mode in modes for path in GUEST_PATHS] + good_run(["virt-smmu"])
+
+
 def good_run(targets: Iterable[str] = MODES) -> list[Result]:
     """Every cell of ``targets``, all as expected."""
     found = []

@@ -14,7 +14,7 @@ from lab.base.words import IommuMode, Status, Verdict
 from lab.results import Outcome, Result
 from lab.results.matrix import blocks, headline, summary
 from lab.results.terminal import MatrixView, show
-from tests.results.sample import bad_run, good_run, other, plan, result, run
+from tests.results.sample import bad_run, crossing, good_run, other, plan, result, run, vm_run
 from tests.results.strategies import results
 
 REPORT = Path("results/2026-11-22T21-04-33-3f2a/report.html")
@@ -29,21 +29,28 @@ def shown(outcome: Outcome, width: int, encoding: str = "utf-8") -> str:
     return raw.getvalue().decode(encoding)
 
 
+def outcome_of(kind: str) -> Outcome:
+    if kind == "bad":
+        return Outcome.of(bad_run(), run(plan(good_run())))
+    return Outcome.of(vm_run() if kind == "vm" else good_run(["virt-smmu"]))
+
+
 GOLDEN = {
-    "good-80": (False, 80, "utf-8"),
-    "bad-120": (True, 120, "utf-8"),
-    "bad-80": (True, 80, "utf-8"),
-    "bad-80-ascii": (True, 80, "ascii"),
-    "good-60": (False, 60, "utf-8"),
+    "good-80": (80, "utf-8"),
+    "bad-120": (120, "utf-8"),
+    "bad-80": (80, "utf-8"),
+    "bad-80-ascii": (80, "ascii"),
+    "good-60": (60, "utf-8"),
+    "vm-150": (150, "utf-8"),
+    "vm-80-ascii": (80, "ascii"),
 }
 
 
 @pytest.mark.parametrize("name", GOLDEN)
 def test_the_matrix_looks_as_it_was_approved(name: str, tmp_path: Path) -> None:
     """After a wanted change: look at the new text, then copy it over the file in golden/."""
-    bad, width, encoding = GOLDEN[name]
-    outcome = Outcome.of(bad_run(), run(plan(good_run()))) if bad else Outcome.of(good_run(["virt-smmu"]))
-    text = shown(outcome, width, encoding)
+    width, encoding = GOLDEN[name]
+    text = shown(outcome_of(name.partition("-")[0]), width, encoding)
     approved = Path(__file__).parent / "golden" / f"{name}.txt"
     (tmp_path / approved.name).write_text(text, encoding="utf-8")
     assert text == approved.read_text(encoding="utf-8"), f"new text: {tmp_path / approved.name}"
@@ -108,6 +115,38 @@ def test_several_decoders_have_a_block_each() -> None:
     found = blocks(Outcome.of(items))
     assert [block.decoder for block in found] == ["hantro", "rkvdec"]
     assert [row.label for block in found for row in block.shares] == ["udmabuf, 4K pages, scattered"] * 2
+
+
+def test_paths_with_a_vm_come_after_the_allocators_under_their_own_heading() -> None:
+    block = blocks(Outcome.of(vm_run()))[0]
+    assert all("blob" not in row.label for row in block.shares)
+    assert block.across[0].label == "scattered guest blob → decoder"
+    lines = shown(Outcome.of(vm_run()), 80).splitlines()
+    heading = lines.index(" across the VM boundary")
+    assert lines[heading - 2].startswith(" control: copied on purpose")
+    assert lines[heading + 1].startswith(" scattered guest blob → decoder")
+    # A run of the VM's suite alone has the heading, too, and no gap above it.
+    alone = shown(Outcome.of([crossing(IommuMode.OFF, "guest-blob")]), 80).splitlines()
+    assert alone[2] == " across the VM boundary"
+    assert "across the VM boundary" not in shown(Outcome.of(good_run(["virt-smmu"])), 80)
+
+
+def test_why_something_is_unsupported_stands_beside_its_row() -> None:
+    lines = shown(Outcome.of(vm_run()), 150).splitlines()
+    (uuid,) = [line for line in lines if line.startswith(" resource by UUID")]
+    assert uuid.endswith("◌ unsupported   virtio-gpu offers no RESOURCE_UUID (+resource_blob)")
+    narrow = shown(Outcome.of(vm_run()), 80)
+    assert " ◌ resource by UUID → decoder: virtio-gpu offers no RESOURCE_UUID" in narrow
+    assert " ◌ guest's decoder → virtio-gpu: no iommu_group found\n" in narrow
+    assert " ○ refused: EFAULT: " in narrow
+    items = [
+        crossing(IommuMode.PASSTHROUGH, "vfio-decoder", verdict=Verdict.REFUSED, expected_reason="scattered"),
+        crossing(IommuMode.OFF, "vfio-decoder"),
+    ]
+    (row,) = blocks(Outcome.of(items))[0].across
+    assert row.note == "no iommu_group found"
+    assert row.note_look is not None
+    assert row.note_look.word == "unsupported"
 
 
 def test_a_mode_that_was_not_planned_leaves_a_gap() -> None:

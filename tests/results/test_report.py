@@ -14,7 +14,7 @@ from lab.base.words import IommuMode, Status, Verdict
 from lab.results import Outcome, Result
 from lab.results.evidence import clean, view
 from lab.results.report import report
-from tests.results.sample import bad_run, good_run, picture, plan, result, run
+from tests.results.sample import bad_run, crossing, good_run, picture, plan, result, run, vm_run
 from tests.results.strategies import plain_json, results
 
 TAGS = {
@@ -45,6 +45,7 @@ ATTRIBUTES = {
     "width",
     "height",
     "scope",
+    "colspan",
     "lang",
     "charset",
     "name",
@@ -188,3 +189,35 @@ def test_unexpected_cells_are_open() -> None:
     text = report(Outcome.of([wrong, result("t", IommuMode.TRANSLATED, "vgem")]))
     assert text.count("<details") == 2
     assert text.count('<details class="wrong" open>') == 1
+
+
+def test_paths_across_the_vm_boundary_have_their_heading_and_their_evidence() -> None:
+    page = Page(report(Outcome.of(vm_run())))
+    words = " ".join(page.words)
+    assert "across the VM boundary" in words
+    assert "virtio-gpu offers no RESOURCE_UUID" in words
+    assert "across the VM boundary" not in " ".join(Page(report(Outcome.of(good_run()))).words)
+    facts = dict(view(crossing(IommuMode.TRANSLATED, "guest-blob")).facts)
+    assert facts["copy commands seen"] == "none"
+    assert facts["held by the VMM"] == "dma-buf of udmabuf, inode 4711, 40960 bytes"
+    assert facts["its pages in guest RAM"] == "10 pages of 4 KiB in 10 pieces"
+    assert facts["words written across"] == "host to guest seen, guest to host not tried"
+    assert facts["read by"] == "guest, CPU mapping"
+    assert facts["VMM's screendump"] == "the frame"
+    assert "tolerance a byte" not in facts
+
+
+def test_path_evidence_that_is_not_there_is_not_made_up() -> None:
+    odd = {"guest_pages": [None, 4096], "copies": None, "dmabuf": None, "screen": False, "consumer": 3}
+    facts = dict(view(crossing(IommuMode.TRANSLATED, "guest-blob", evidence=odd)).facts)
+    assert facts["its pages in guest RAM"] == "1 page of 4 KiB in 1 piece, 1 not found there"
+    assert facts["VMM's screendump"] == "another picture"
+    assert facts["read by"] == "3"
+    assert {"copy commands seen", "held by the VMM"}.isdisjoint(facts)
+
+
+def test_the_consumers_dma_is_drawn_beside_the_decoders() -> None:
+    share = crossing(IommuMode.TRANSLATED, "guest-blob").evidence
+    usb = {"name": "USB", "maps": [{**share["maps"][0], "device": "0000:00:05.0", "dma": [[4096, 40960]]}]}
+    drawn = view(crossing(IommuMode.TRANSLATED, "guest-blob", evidence={**share, "consumer": usb})).maps
+    assert [device for device, _ in drawn] == ["0000:00:01.0", "0000:00:05.0"]

@@ -31,6 +31,7 @@ def test_a_guests_blob_is_zero_copy_and_says_why():
     assert found.verdict is Verdict.ZERO_COPY, found.reasons
     assert "the VMM was listened to and obeyed no transfer" in found.reasons
     assert "10 pages of guest RAM, each found and none twice" in found.reasons
+    assert "words written on either side were read on the other" in found.reasons
     assert "the VMM's screendump shows the frame" in found.reasons
     assert outcome(guest_blob()).passed
 
@@ -38,6 +39,8 @@ def test_a_guests_blob_is_zero_copy_and_says_why():
 @pytest.mark.parametrize("raw", [crossings.gpu(), crossings.usb()], ids=["gpu", "usb"])
 def test_other_consumers_are_zero_copy(raw):
     assert verdict(raw).verdict is Verdict.ZERO_COPY, verdict(raw).reasons
+    assert not any("VMM" in reason or "either side" in reason for reason in verdict(raw).reasons)
+    assert any(reason.startswith("read by ") for reason in verdict(raw).reasons)
     assert outcome(raw).passed
 
 
