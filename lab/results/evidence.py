@@ -85,7 +85,8 @@ def _buffer(value: Any) -> str:
 
 def _pages(value: Any) -> str:
     runs = 1 + sum(b != a + 4096 for a, b in pairwise(value))
-    return f"{len(value)} {'page' if len(value) == 1 else 'pages'} of 4 KiB in {runs} {'piece' if runs == 1 else 'pieces'}"
+    pages, pieces = ("page" if len(value) == 1 else "pages"), ("piece" if runs == 1 else "pieces")
+    return f"{len(value)} {pages} of 4 KiB in {runs} {pieces}"
 
 
 def _guest_pages(value: Any) -> str:

@@ -9,7 +9,7 @@ from lab.sharing.allocators import ALLOCATORS, Allocator
 from lab.sharing.constraints import BoardFacts, DecoderFacts, Layout, Reach
 from lab.sharing.evidence import Evidence
 from lab.sharing.expect import Expectation, expected, expected_path
-from lab.sharing.gather import across, ended, transfers, transfers_in_guest
+from lab.sharing.gather import across, ended, offered, pages_written, transfers, transfers_in_guest, tried
 from lab.sharing.paths import PATHS, Boundary, Capability, Place, SharingPath, VmmFacts
 from lab.sharing.pixels import Pixels
 from lab.sharing.settle import Outcome, Standing, settle, settle_path
@@ -39,8 +39,11 @@ __all__ = [
     "expected",
     "expected_path",
     "judge",
+    "offered",
+    "pages_written",
     "settle",
     "settle_path",
     "transfers",
     "transfers_in_guest",
+    "tried",
 ]

@@ -1,24 +1,30 @@
 """The evidence of a sharing path, joined on the host from what board, guest and VMM said. Pure.
 
 ``across`` lays the path's evidence over what the agent's ``share()`` returned; ``ended`` makes the evidence
-of a path that ended before the decoder had its turn; ``transfers`` and ``transfers_in_guest`` read traces.
+of a path that ended before the decoder had its turn. The rest turns answers of the agents into the path's
+keys, and into what was found of `lab.sharing.paths.REQUIREMENTS`.
 """
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from lab.sharing.constraints import PAGE
 from lab.sharing.paths import PATHS
 
 # "[PID@SECONDS:]virtio_gpu_cmd_NAME res 0x1, ..." (QEMU, hw/display/trace-events).
 _COMMAND = re.compile(r"\bvirtio_gpu_cmd_(\w+) (?:id \d+, )?res 0x([0-9a-f]+)")
 _CREATED = {"res_create_2d", "res_create_3d", "res_create_blob"}
-# "virtio_gpu_cmd_queue: vdev=1 vq=0 name=control type=0x105 ..." (Linux, virtgpu_trace.h).
-_QUEUED = re.compile(r"\bvirtio_gpu_cmd_queue: .*\btype=0x([0-9a-f]+)")
-# include/uapi/linux/virtio_gpu.h, enum virtio_gpu_ctrl_type.
-_TO_HOST = {0x0105: "TRANSFER_TO_HOST_2D", 0x0205: "TRANSFER_TO_HOST_3D"}
+# Requirement -> parameter (lab/agent/virtgpu.py, PARAMS).
+_PARAMETERS = {
+    "resource-blob": "resource_blob",
+    "virgl": "3d",
+    "resource-uuid": "cross_device",
+    "host-visible": "host_visible",
+}
 
 
 def transfers(lines: Iterable[str] | None, *, resource: int) -> list[str] | None:
@@ -41,13 +47,53 @@ def transfers(lines: Iterable[str] | None, *, resource: int) -> list[str] | None
     return found
 
 
-def transfers_in_guest(lines: Iterable[str] | None) -> list[str] | None:
-    """The transfers to the host in the guest's own trace, ``virtio_gpu:virtio_gpu_cmd_queue``.
+def transfers_in_guest(commands: Iterable[Mapping[str, Any]] | None) -> list[str] | None:
+    """The transfers to the host among the commands of the guest's driver (its agent's ``gpu_commands``).
 
-    Of any resource, for the event does not say which. None where there is no trace, or no command in it.
+    Of any resource, for the guest's trace does not say which: where the guest also moves other data, ask
+    the VMM (``transfers``). None where there was no trace, or no command in it.
     """
-    types = [int(found[1], 16) for found in map(_QUEUED.search, lines or ()) if found]
-    return [_TO_HOST[kind] for kind in types if kind in _TO_HOST] if types else None
+    sent = [str(command["name"]) for command in commands or () if command["event"] == "queue"]
+    return [name for name in sent if name.startswith("transfer_to_host")] if sent else None
+
+
+def pages_written(raw: Mapping[str, Any]) -> list[int] | None:
+    """Host-physical address of each 4K page that the decoder had mapped last, in order: for ``vm_pages()``.
+
+    From ``maps`` of ``share()``; None where the trace cut the list, or merged it and does not say how.
+    """
+    events = [event for event in raw.get("maps") or () if event["device"] == raw["importer"]]
+    if not events or events[-1]["truncated"]:
+        return None
+    phys, lengths = events[-1]["phys"], [length for _, length in events[-1]["dma"]]
+    if len(phys) * PAGE >= sum(lengths):
+        return list(phys)
+    if len(phys) != len(lengths):
+        return None
+    pairs = zip(phys, lengths, strict=True)
+    return [start + offset for start, length in pairs for offset in range(0, length, PAGE)]
+
+
+def offered(info: Mapping[str, Any]) -> dict[str, tuple[bool, str]]:
+    """Capabilities from the guest agent's ``gpu_info()``: what virtio-gpu's parameters and capsets say."""
+    if info["driver"] is None:
+        return dict.fromkeys(_PARAMETERS, (False, "the guest has no virtio-gpu"))
+    params = info["params"]
+    there = ", ".join([*(name for name, value in params.items() if value), *info["capsets"]]) or "nothing"
+    found = {name: (bool(params.get(key)), f"{key} not among {there}") for name, key in _PARAMETERS.items()}
+    virgl = [name for name in info["capsets"] if name.startswith("virgl")]
+    found["virgl"] = (bool(params.get("3d") and virgl), f"virgl not among {there}")
+    return {
+        name: (present, "" if present else f"virtio-gpu: {why}") for name, (present, why) in found.items()
+    }
+
+
+def tried(answer: Mapping[str, Any], what: str) -> tuple[bool, str]:
+    """A capability from an attempt that answers {stage, errno, message}, as ``gpu_blob()`` does."""
+    if answer["stage"] == "done":
+        return True, ""
+    name = errno.errorcode.get(answer["errno"] or 0, str(answer["errno"]))
+    return False, f"{what}: {answer['stage']}: {name}: {answer['message']}"
 
 
 def across(
@@ -90,16 +136,16 @@ def across(
 _KEYS = {"copies", "dmabuf", "guest_pages", "canaries", "screen", "consumer", "pages"}
 
 
-def ended(path: str, stage: str, errno: int, message: str, *, importer: str = "") -> dict[str, Any]:
+def ended(path: str, stage: str, number: int, message: str, *, importer: str = "") -> dict[str, Any]:
     """The evidence of a path that ended at ``stage`` before anything was decoded, in ``message``'s words.
 
-    ``probe`` or ``allocate``: unsupported; ``import``: refused; with the errno of the failing call, or ENODEV
-    where a feature bit says it.
+    ``probe`` or ``allocate``: unsupported; ``import``: refused. ``number``: errno of the failing call, or
+    ENODEV where a feature bit says it.
     """
     return {
         "path": path,
         "stage": stage,
-        "errno": errno,
+        "errno": number,
         "message": " ".join(message.split()),
         "importer": importer,
         "allocator": PATHS[path].allocator.provider,

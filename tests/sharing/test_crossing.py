@@ -146,6 +146,11 @@ def test_guest_pages_have_to_be_known_whole_and_distinct(pages, words):
     assert words in found.reason
 
 
+def test_ten_pages_are_enough_for_ten_pages():
+    assert verdict(guest_blob() | {"payload": 40960}).verdict is Verdict.ZERO_COPY
+    assert verdict(guest_blob() | {"payload": 40961}).verdict is Verdict.INCONCLUSIVE
+
+
 @pytest.mark.parametrize("name", [*PATHS])
 def test_each_source_of_a_path_is_needed(name):
     """Everything is right but for one source that was not there: inconclusive, and it is named."""

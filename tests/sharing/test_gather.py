@@ -4,14 +4,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.sharing import PATHS, Evidence, across, ended, transfers, transfers_in_guest
+from lab.sharing import (
+    PATHS,
+    Evidence,
+    VmmFacts,
+    across,
+    ended,
+    offered,
+    pages_written,
+    transfers,
+    transfers_in_guest,
+    tried,
+)
 from tests.sharing import scenes
 from tests.sharing.crossings import RESOURCE, TRACE, TRANSFER
-from tests.sharing.scenes import REFERENCES
-
-QUEUED = (
-    "  kworker/0:1-9 [000] .... 12.3: virtio_gpu_cmd_queue: vdev=1 vq=0 name=control type=0x{:x} flags=0x1"
-)
+from tests.sharing.scenes import GIB, REFERENCES
 
 
 def test_silence_after_the_resource_was_made_is_no_transfer():
@@ -61,15 +68,57 @@ def test_a_transfer_is_never_lost(lines):
     assert transfers([*lines, *TRACE], resource=7) == []
 
 
+def queued(*names):
+    return [{"event": "queue", "name": name, "type": 0} for name in names]
+
+
 def test_the_guests_own_trace():
-    harmless = [QUEUED.format(kind) for kind in (0x010C, 0x010D, 0x0104, 0x0206)]
+    harmless = queued("resource_create_blob", "set_scanout_blob", "resource_flush", "transfer_from_host_3d")
     assert transfers_in_guest(harmless) == []
-    lines = [*harmless, QUEUED.format(0x0105), QUEUED.format(0x0205)]
-    assert transfers_in_guest(lines) == ["TRANSFER_TO_HOST_2D", "TRANSFER_TO_HOST_3D"]
-    assert transfers_in_guest(["# tracer: nop"]) is None
+    both = ["transfer_to_host_2d", "transfer_to_host_3d"]
+    assert transfers_in_guest([*harmless, *queued(*both)]) == both
+    assert transfers_in_guest([]) is None
     assert transfers_in_guest(None) is None
-    response = QUEUED.format(0x0105).replace("cmd_queue", "cmd_response")
-    assert transfers_in_guest([response]) is None
+    assert transfers_in_guest([{"event": "response", "name": "transfer_to_host_2d", "type": 0}]) is None
+
+
+def test_pages_that_the_decoder_wrote():
+    pages = scenes.scattered()
+    assert pages_written(scenes.shared()) == pages  # one entry a page, one range of I/O addresses
+    assert pages_written(scenes.refused()) == pages
+    run = scenes.mapped([GIB]) | {"dma": [[GIB, 3 * 4096]]}
+    assert pages_written(scenes.shared(maps=[scenes.mapped(pages), run])) == [GIB, GIB + 4096, GIB + 8192]
+    for unknown in ([], None, [run | {"truncated": True}], [run | {"device": "other"}]):
+        assert pages_written(scenes.shared(maps=unknown)) is None
+    merged = scenes.mapped([GIB, 2 * GIB], iova=0x1000)
+    assert pages_written(scenes.shared(maps=[merged])) is None, "which of the two is the longer?"
+
+
+INFO = {
+    "driver": "virtio_gpu",
+    "params": {"3d": 0, "resource_blob": 1, "host_visible": 0, "cross_device": None, "context_init": 1},
+    "capsets": [],
+}
+
+
+def test_what_virtio_gpu_offers():
+    found = VmmFacts.from_raw(offered(INFO))
+    assert found.lacks("resource-blob") == ""
+    assert found.lacks("resource-uuid") == "virtio-gpu: cross_device not among resource_blob, context_init"
+    assert found.lacks("virgl") == "virtio-gpu: virgl not among resource_blob, context_init"
+    assert found.lacks("host-visible")
+    whole = {**INFO, "params": dict.fromkeys([*INFO["params"]], 1), "capsets": ["virgl", "virgl2"]}
+    assert not any(VmmFacts.from_raw(offered(whole)).lacks(name) for name in offered(whole))
+    only_venus = {**whole, "capsets": ["venus"]}
+    assert VmmFacts.from_raw(offered(only_venus)).lacks("virgl")
+    none = VmmFacts.from_raw(offered({"driver": None, "params": {}, "capsets": []}))
+    assert none.lacks("virgl") == none.lacks("resource-blob") == "the guest has no virtio-gpu"
+
+
+def test_what_an_attempt_says():
+    assert tried({"stage": "done", "errno": None, "message": ""}, "HOST3D blob") == (True, "")
+    answer = {"stage": "map", "errno": 22, "message": "Invalid argument"}
+    assert tried(answer, "HOST3D blob") == (False, "HOST3D blob: map: EINVAL: Invalid argument")
 
 
 def test_joining_keeps_the_boards_evidence_and_names_what_is_missing():

@@ -1,7 +1,9 @@
 """Sharing paths: the measured table across the VM boundary, and what holds for every combination."""
 
 import errno
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -277,3 +279,28 @@ def test_vfio_wants_a_group_and_nothing_of_the_boards_memory(decoder, board, vmm
         assert found.verdict is NEVER
     else:
         assert found == expected_path(PATHS["vfio-decoder"], decoder, LARGE, vmm, ON, size=size)
+
+
+DOCS = (Path(__file__).parents[2] / "docs" / "paths.md").read_text()
+ROW = re.compile(
+    r"^\| ((?:`[a-z0-9-]+`(?:, )?)+) \| [^|]+ \| ([^|]+) \| ([^|]+) \| ([^|]+) \|$", re.MULTILINE
+)
+
+
+def test_the_page_about_paths_says_what_the_model_says():
+    told = {
+        name: cells for names, *cells in ROW.findall(DOCS) for name in re.findall(r"`([a-z0-9-]+)`", names)
+    }
+    assert set(told) == {name for name, path in PATHS.items() if not path.control} - {"usb-dmabuf"}
+    for name, (on, untranslated, above) in told.items():
+        vmm = HUGE_VMM if name == "guest-blob-contig" else VMM
+        assert on.split()[0] == ask(name, ON, vmm=vmm).verdict == ask(name, LAZY, vmm=vmm).verdict
+        assert above.split()[0] == ask(name, OFF, BARE, LARGE, vmm).verdict
+        passthrough, _, off = untranslated.partition("; off: ")
+        if passthrough != "as it allocates":
+            assert passthrough.split()[0] == ask(name, PASS, vmm=vmm).verdict
+            assert (off or passthrough).split()[0] == ask(name, OFF, vmm=vmm).verdict
+
+
+def test_the_page_about_paths_names_every_path():
+    assert all(f"`{name}`" in DOCS or f"## {name}" in DOCS for name in PATHS)
