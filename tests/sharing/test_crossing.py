@@ -149,6 +149,7 @@ def test_guest_pages_have_to_be_known_whole_and_distinct(pages, words):
 def test_ten_pages_are_enough_for_ten_pages():
     assert verdict(guest_blob() | {"payload": 40960}).verdict is Verdict.ZERO_COPY
     assert verdict(guest_blob() | {"payload": 40961}).verdict is Verdict.INCONCLUSIVE
+    assert verdict(crossings.usb() | {"payload": 40960}).verdict is Verdict.ZERO_COPY
 
 
 @pytest.mark.parametrize("name", [*PATHS])
