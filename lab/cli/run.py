@@ -66,8 +66,8 @@ def run(
       lab run -t virt-smmu -t virt-dma32 --junit out.xml
       lab run -k "import and udmabuf"
     """
-    from lab.cli.run_view import conduct
-    from lab.results.folder import new_id
+    from lab.base.ids import new_id
+    from lab.runs.launch import BoardProcess
     from lab.runs.request import DEFAULT_TARGET, Request, find_suites
 
     request = Request(
@@ -79,4 +79,7 @@ def run(
         results=results.absolute(),
         command=shlex.join(["lab", *sys.argv[1:]]),
     )
-    raise typer.Exit(conduct(request, json=json, junit=junit, report=report, bisect=bisect))
+    first = BoardProcess(request, request.targets[0])
+    from lab.cli.run_view import conduct  # heavy, like what follows: imported while the process gets ready
+
+    raise typer.Exit(conduct(request, first, json=json, junit=junit, report=report, bisect=bisect))

@@ -16,7 +16,7 @@ from lab.base.ui import err, out
 if TYPE_CHECKING:
     from lab.imaging import Image
     from lab.results.folder import RunFolder
-    from lab.runs.launch import Listener
+    from lab.runs.launch import BoardProcess, Listener
     from lab.runs.request import Request
 
 INTERRUPTED = 130
@@ -50,23 +50,31 @@ class TerminalView:
 
 
 def conduct(
-    request: Request, *, json: Path | None, junit: Path | None, report: Path | None, bisect: bool
+    request: Request,
+    first: BoardProcess,
+    *,
+    json: Path | None,
+    junit: Path | None,
+    report: Path | None,
+    bisect: bool,
 ) -> int:
-    """Do the run in front of a person; the exit code."""
-    from lab.results.exits import outcome_code
-    from lab.results.terminal import show
-    from lab.runs.run import execute
-
+    """Do the run in front of a person; the exit code. ``first``: the process of the first target, started."""
     folders: list[RunFolder] = []
     interrupted = False
     view = TerminalView()
     try:
-        execute(request, view, on_folder=folders.append)
+        with first:
+            from lab.runs.run import execute
+
+            execute(request, first, view, on_folder=folders.append)
     except KeyboardInterrupt:
         interrupted = True
         err.print("\ninterrupted; what was measured is kept")
     if not folders:
         return INTERRUPTED
+    from lab.results.exits import outcome_code
+    from lab.results.terminal import show
+
     outcome, contents = folders[0].publish(json=json, junit=junit, report=report)
     for problem in contents.problems:
         err.print(f"[yellow]note:[/] {escape(problem)}")

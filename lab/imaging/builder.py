@@ -43,6 +43,17 @@ def build(
     return Build(path, recipe.load(path), image_cache(), rebuild=rebuild, use_mirror=use_mirror).image()
 
 
+def find(name_or_path: str | Path = "board-trixie") -> Image | None:
+    """The image of a recipe if it lies in the cache as it would be built now; nothing is made.
+
+    Raises ConfigError (recipe).
+    """
+    path = recipe.find(name_or_path)
+    wanted = Build(path, recipe.load(path), image_cache())
+    with wanted.cache.in_use():
+        return wanted.found()
+
+
 class Build:
     """One build: the recipe, the cache, and what was done so far."""
 
@@ -68,17 +79,23 @@ class Build:
 
     def image(self) -> Image:
         """Find the image or make it."""
-        host = toolchain.host_architecture()
         with self.cache.in_use():
-            if not self.rebuild and (packages := resolve.find_packages(self.cache, self.recipe, host)):
-                keys = Keys(self.recipe, self.path.parent, packages)
-                found = read_image(self._folder(keys), cached=True)
-                if found:
-                    os.utime(found.path)
-                    return found
+            if not self.rebuild and (found := self.found()):
+                return found
+            host = toolchain.host_architecture()
             self.cache.sweep()
             with ui.task(f"image {self.path.stem}", total=8 + len(self.recipe.modules)) as self._task:
                 return self._make(host)
+
+    def found(self) -> Image | None:
+        """The image, if it is there already."""
+        packages = resolve.find_packages(self.cache, self.recipe, toolchain.host_architecture())
+        if packages is None:
+            return None
+        found = read_image(self._folder(Keys(self.recipe, self.path.parent, packages)), cached=True)
+        if found is not None:
+            os.utime(found.path)
+        return found
 
     def _folder(self, keys: Keys) -> Path:
         return self.cache.root / "images" / f"{self.path.stem}-{keys.image[:16]}"

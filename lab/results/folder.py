@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from lab.base.errors import ConfigError
@@ -23,12 +21,6 @@ STORE = "store.sqlite"
 def default_base() -> Path:
     """Where runs and the store lie unless something else is asked for: ``results`` in the current folder."""
     return Path("results")
-
-
-def new_id(now: datetime | None = None) -> str:
-    """A run's name: UTC time, and four digits that keep two machines apart; it sorts by time."""
-    moment = (now or datetime.now(UTC)).astimezone(UTC)
-    return f"{moment:%Y-%m-%dT%H-%M-%S}-{secrets.token_hex(2)}"
 
 
 @dataclass(frozen=True, slots=True)

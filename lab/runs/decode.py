@@ -11,7 +11,6 @@ from lab.base.words import Verdict
 from lab.boards import load_target
 from lab.media import Stream
 from lab.runs.devices import Decoder, Share
-from lab.runs.events import EventWriter
 from lab.runs.lab import Lab, place_from_environment
 from lab.runs.record import Attempt
 from lab.sharing import Allocator
@@ -26,10 +25,11 @@ def decode_on(name: str, mode: str | None, allocator: Allocator, stream: Stream)
     Raises ConfigError for an unknown target or mode, LabError where the lab fails, BoardError where the
     board refuses the buffer or the stream: it says which, and why.
     """
-    target = load_target(name).check()
+    target = load_target(name)
     wanted = target.mode(mode) if mode else target.default_modes[0]
-    lab = Lab(target, place=place_from_environment(), events=EventWriter(None))
+    lab = Lab(target, place=place_from_environment())
     try:
+        lab.prepare()
         lab.open()
         decoder = Decoder(lab.board(wanted), target.decoders[0], wanted, Attempt())
         timeout = SECONDS_A_FRAME * (1 + len(stream.sizes))

@@ -13,7 +13,7 @@ from lab.base.errors import LabError
 from lab.base.words import IommuMode
 from lab.boards import Board, Target
 from lab.boards.board import preload
-from lab.imaging import Image, build
+from lab.imaging import Image, build, find
 from lab.rack import Rack
 from lab.rack.machine import machine
 from lab.runs.events import EventWriter
@@ -29,13 +29,14 @@ class Lab:
     and ``close`` stops.
     """
 
-    def __init__(self, target: Target, *, place: str | None, events: EventWriter) -> None:
+    def __init__(self, target: Target, *, place: str | None, events: EventWriter | None = None) -> None:
         self.target = target
         self.place = place or target.name
-        self.image: Image = build(target.image)
         self._remote = place is not None
-        self._events = events
+        self._events = events or EventWriter(None)
         self._stack = ExitStack()
+        self._image: Image | None = None
+        self._directory: Path | None = None
         self._board: Board | None = None
         self._rack: Rack | None = None
         self._environment: Path | None = None
@@ -44,22 +45,55 @@ class Lab:
         self._told_times: dict[str, float] = {}
         self._failed_boots: dict[IommuMode, list[str]] = {}
 
-    def open(self) -> Path:
-        """Start the rack where the board is virtual; the labgrid environment for this board."""
+    @property
+    def image(self) -> Image:
+        """What the board boots; built where it is not there yet."""
+        if self._image is None:
+            self._image = build(self.target.image)
+        return self._image
+
+    def prepare(self) -> None:
+        """What switches nothing and takes no long work: check the target, start its virtual rack.
+
+        The rack has to wait for `open` where the image has yet to be built. Raises ConfigError for what
+        is wrong with the target, LabError where the rack does not start.
+        """
         preload()
-        directory = Path(tempfile.mkdtemp(prefix="lab-"))
-        self._stack.callback(shutil.rmtree, directory, ignore_errors=True)
+        self._image = find(self.target.image)
+        if self._image is not None:
+            self._start_rack(self._image)
+        self.target.check()
+
+    def open(self) -> Path:
+        """The labgrid environment for this board, with its image and, where it is virtual, its rack."""
+        image = self.image
+        self._start_rack(image)
         resources = keyfile = boot_files = None
-        if self.target.virtual is not None and not self._remote:
-            board = machine(self.target.virtual, error=self.target.error)
-            rack = Rack.start({self.target.name: board}, image=self.image, directory=directory / "rack")
-            self._rack = self._stack.enter_context(rack)
+        if self._rack is not None:
             resources = self._rack.resources(self.target.name)
             keyfile, boot_files = self._rack.keyfile, self._rack.boot_files
         self._environment = self.target.write_environment(
-            directory, resources=resources, image=self.image, keyfile=keyfile, boot_files=boot_files
+            self._scratch(), resources=resources, image=image, keyfile=keyfile, boot_files=boot_files
         )
         return self._environment
+
+    @property
+    def environment(self) -> Path:
+        """The labgrid environment that `open` gave."""
+        assert self._environment is not None, "open the lab first"
+        return self._environment
+
+    def _scratch(self) -> Path:
+        if self._directory is None:
+            self._directory = Path(tempfile.mkdtemp(prefix="lab-"))
+            self._stack.callback(shutil.rmtree, self._directory, ignore_errors=True)
+        return self._directory
+
+    def _start_rack(self, image: Image) -> None:
+        if self._rack is None and self.target.virtual is not None and not self._remote:
+            board = machine(self.target.virtual, error=self.target.error)
+            rack = Rack.start({self.target.name: board}, image=image, directory=self._scratch() / "rack")
+            self._rack = self._stack.enter_context(rack)
 
     def close(self) -> None:
         """Board off, rack down, temporary files gone. Safe to call at any moment and more than once."""
@@ -118,8 +152,7 @@ class Lab:
 
     def _open_board(self) -> Board:
         if self._board is None:
-            assert self._environment is not None, "open the lab first"
-            board = Board.open(self._environment, self.target, self.image, log_tail=self._log_tail)
+            board = Board.open(self.environment, self.target, self.image, log_tail=self._log_tail)
             self._board = self._stack.enter_context(board)
         return self._board
 

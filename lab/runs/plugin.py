@@ -6,7 +6,6 @@ needs. Without ``--lg-env`` (or with an environment that is no target of ours) t
 
 from __future__ import annotations
 
-import argparse
 import os
 from collections.abc import Generator
 from pathlib import Path
@@ -30,8 +29,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--iommu", metavar="MODE,...", help="IOMMU modes to boot (default: the target's)")
     group.addoption("--lab-results", metavar="FILE", type=Path, help="write one JSON line per result to FILE")
     group.addoption("--lab-run", metavar="ID", default="", help="identity of the run in the results")
-    # For `lab run`: a pipe through which it hears what goes on.
-    group.addoption("--lab-events", metavar="FD", type=int, help=argparse.SUPPRESS)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -45,24 +42,41 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", f"{MARK}(argv...): the program that the test looks at runs beside others"
     )
-    env = config.getoption("lg_env", None) or os.environ.get("LG_ENV")
-    if env is None:
+    carried = [getattr(plugin, "opened_session", None) for plugin in config.pluginmanager.get_plugins()]
+    try:
+        opened = next(filter(None, carried), None) or _open(config)
+    except SharelabError as error:
+        raise pytest.UsageError(str(error)) from None
+    if opened is None:
         return
     from lab.runs import fixtures, session
 
-    try:
-        if not session.is_target(Path(env)):
-            return
-        opened = session.Session(Path(env), config.option)
-        config.add_cleanup(opened.close)
-        if not config.option.collectonly:
-            config.option.lg_env = str(opened.open())
-            opened.lab.boot_early(opened.modes[0])
-    except SharelabError as error:
-        raise pytest.UsageError(str(error)) from None
     config.stash[session.SESSION] = opened
     config.pluginmanager.register(Hooks(opened), "sharelab-session")
     config.pluginmanager.register(fixtures, "sharelab-fixtures")
+
+
+def _open(config: pytest.Config) -> Session | None:
+    """A session for the target that ``--lg-env`` or LG_ENV names; None where that is no target of ours."""
+    env = config.getoption("lg_env", None) or os.environ.get("LG_ENV")
+    if env is None:
+        return None
+    from lab.boards import load_target
+    from lab.runs import session
+    from lab.runs.lab import Lab, place_from_environment
+    from lab.runs.request import parse_modes
+
+    if not session.is_target(Path(env)):
+        return None
+    target = load_target(Path(env))
+    modes = parse_modes(config.option.iommu, target)
+    lab = Lab(target, place=place_from_environment())
+    config.add_cleanup(lab.close)
+    if not config.option.collectonly:
+        lab.prepare()
+        config.option.lg_env = str(lab.open())
+        lab.boot_early(modes[0])
+    return session.Session(lab, modes, run=config.option.lab_run, results=config.option.lab_results)
 
 
 class Hooks:

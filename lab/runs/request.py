@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lab.base import dirs
 from lab.base.errors import ConfigError
+from lab.base.words import IommuMode
+
+if TYPE_CHECKING:
+    from lab.boards import Target
 
 DEFAULT_TARGET = "virt-smmu"
 
@@ -52,3 +57,17 @@ def find_suites(names: list[str]) -> tuple[Path, ...]:
         else:
             raise ConfigError(f"unknown suite '{name}'", hint=f"known: {', '.join(known)}")
     return tuple(found)
+
+
+def parse_modes(text: str | None, target: Target) -> list[IommuMode]:
+    """The IOMMU modes of a ``MODE,...`` option, or the target's own. Raises ConfigError."""
+    if not text:
+        return list(target.default_modes)
+    modes = []
+    for word in text.split(","):
+        try:
+            modes.append(target.mode(IommuMode(word.strip())))
+        except ValueError:
+            known = ", ".join(IommuMode)
+            raise ConfigError(f"'{word}' is no IOMMU mode", hint=f"one of {known}") from None
+    return list(dict.fromkeys(modes))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -16,9 +16,8 @@ from lab.imaging import Image, build
 from lab.rack.machine import machine
 from lab.results.folder import RunFolder
 from lab.results.model import Run
-from lab.runs.launch import Listener, run_target
-from lab.runs.request import Request
-from lab.runs.session import parse_modes
+from lab.runs.launch import BoardProcess, Listener
+from lab.runs.request import Request, parse_modes
 
 
 class View(Protocol):
@@ -35,34 +34,41 @@ class View(Protocol):
 
 
 def check(request: Request) -> list[Target]:
-    """The targets of ``request``, everything about them checked before anything is booted.
+    """The targets of ``request``, checked as far as can be before anything is booted.
 
-    Raises ConfigError: unknown target, bad file, a mode that a target does not have, a missing program,
-    a folder for results that cannot be made.
+    The first target's labgrid part is left to its process, which has labgrid at hand sooner. Raises
+    ConfigError: unknown target, bad file, a mode that a target does not have, a missing program, a
+    folder for results that cannot be made.
     """
     try:
         request.results.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"cannot be made ({error.strerror})", file=request.results) from None
-    targets = [load_target(name).check() for name in request.targets]
+    targets = [load_target(name) for name in request.targets]
     for target in targets:
         parse_modes(request.iommu, target)
         require("ssh")
         if target.virtual is not None:
             require("qemu-system-aarch64")
             machine(target.virtual, error=target.error)
+    for target in targets[1:]:
+        target.check()
     return targets
 
 
-def execute(request: Request, view: View, *, on_folder: Callable[[RunFolder], None]) -> None:
+def execute(
+    request: Request, first: BoardProcess, view: View, *, on_folder: Callable[[RunFolder], None]
+) -> None:
     """Do the run; its results are in its folder when this returns, and as far as they came when it raises.
 
-    ``on_folder`` is told the folder as soon as there is one. Raises ConfigError before anything is booted.
+    ``first`` is the process of the first target, which gets ready meanwhile. ``on_folder`` is told
+    the folder as soon as there is one. Raises ConfigError before anything is booted.
     """
     targets = check(request)
     images = {target.image: build(target.image) for target in targets}
     for image in images.values():
         view.image(image)
+    first.ready()
     run = Run(
         id=request.id,
         started=datetime.now(UTC),
@@ -76,9 +82,12 @@ def execute(request: Request, view: View, *, on_folder: Callable[[RunFolder], No
     folder, log = RunFolder.create(run, request.results)
     log.close()
     on_folder(folder)
-    for target in targets:
-        with view.target(target.name) as listen:
+    for number, target in enumerate(targets):
+        with view.target(target.name) as listen, ExitStack() as stack:
             try:
-                run_target(request, target, folder.path, listen)
+                process = first if number == 0 else stack.enter_context(BoardProcess(request, target.name))
+                if number:
+                    process.ready()
+                process.go(folder.path, folder.log, listen)
             except LabError as error:
                 view.broken(target.name, error)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import shlex
 import time
 from collections.abc import Sequence
@@ -12,15 +11,13 @@ from pathlib import Path
 import pytest
 
 from lab.base import yamlfile
-from lab.base.errors import ConfigError
+from lab.base.ids import new_id
 from lab.base.words import IommuMode, Status
-from lab.boards import Target, load_target
-from lab.results.folder import new_id
 from lab.results.log import ResultLog
 from lab.results.model import Cell, Result, Run
 from lab.runs.beside import Beside
 from lab.runs.events import EventWriter
-from lab.runs.lab import Lab, place_from_environment
+from lab.runs.lab import Lab
 from lab.runs.record import ATTEMPT, RETRIES, Attempt, note_phase, params
 
 SESSION = pytest.StashKey["Session"]()
@@ -32,48 +29,26 @@ def is_target(env: Path) -> bool:
     return isinstance(data, dict) and "soc" in data
 
 
-def parse_modes(text: str | None, target: Target) -> list[IommuMode]:
-    """The IOMMU modes of a ``MODE,...`` option, or the target's own. Raises ConfigError."""
-    if not text:
-        return list(target.default_modes)
-    modes = []
-    for word in text.split(","):
-        try:
-            modes.append(target.mode(IommuMode(word.strip())))
-        except ValueError:
-            known = ", ".join(IommuMode)
-            raise ConfigError(f"'{word}' is no IOMMU mode", hint=f"one of {known}") from None
-    return list(dict.fromkeys(modes))
-
-
 class Session:
     """What the plugin's hooks and fixtures share."""
 
-    def __init__(self, env: Path, options: argparse.Namespace) -> None:
-        self.target = load_target(env)
-        self.modes = parse_modes(options.iommu, self.target)
-        self.run = options.lab_run or new_id()
-        self.events = EventWriter(options.lab_events)
+    def __init__(
+        self,
+        lab: Lab,
+        modes: Sequence[IommuMode],
+        *,
+        run: str = "",
+        results: Path | None = None,
+        events: EventWriter | None = None,
+    ) -> None:
+        self.lab = lab
+        self.target = lab.target
+        self.modes = list(modes)
+        self.run = run or new_id()
+        self.events = events or EventWriter(None)
         self.beside = Beside()
-        self._results: Path | None = options.lab_results
+        self._results = results
         self._log: ResultLog | None = None
-        self._lab: Lab | None = None
-
-    @property
-    def lab(self) -> Lab:
-        """The opened lab."""
-        assert self._lab is not None, "the lab is opened when pytest configures"
-        return self._lab
-
-    def open(self) -> Path:
-        """Build the image, start the virtual rack where there is one; the labgrid environment to use."""
-        self._lab = Lab(self.target, place=place_from_environment(), events=self.events)
-        return self._lab.open()
-
-    def close(self) -> None:
-        """Board off, rack down. Safe to call at any moment."""
-        if self._lab is not None:
-            self._lab.close()
 
     def plan(self, items: Sequence[pytest.Item]) -> None:
         """Write down which cells this session sets out to measure."""

@@ -9,8 +9,9 @@ from xml.etree import ElementTree as Xml
 import pytest
 
 from lab.base.errors import ConfigError
+from lab.base.ids import new_id
 from lab.results import Outcome, ResultLog
-from lab.results.folder import RunFolder, new_id, write_json
+from lab.results.folder import RunFolder, write_json
 from lab.results.store import Store
 from tests.results.sample import STARTED, bad_run, result, run
 

@@ -11,8 +11,8 @@ from lab.base.errors import ConfigError
 from lab.base.words import IommuMode
 from lab.boards import load_target
 from lab.runs.events import EventWriter, read_events
-from lab.runs.request import find_suites, suite_names, suites_folder
-from lab.runs.session import is_target, parse_modes
+from lab.runs.request import find_suites, parse_modes, suite_names, suites_folder
+from lab.runs.session import is_target
 
 pytest_plugins = ["pytester"]
 
