@@ -12,7 +12,7 @@ from lab import __version__
 from lab.base.errors import ConfigError, LabError
 from lab.base.proc import require
 from lab.boards import Target, load_target
-from lab.imaging import Image, build
+from lab.imaging import Image, build, find
 from lab.rack.machine import machine
 from lab.results.folder import RunFolder
 from lab.results.model import Run
@@ -65,10 +65,11 @@ def execute(
     the folder as soon as there is one. Raises ConfigError before anything is booted.
     """
     targets = check(request)
-    images = {target.image: build(target.image) for target in targets}
+    there = {target.image: find(target.image) for target in targets}
+    first.ready()
+    images = {name: image or build(name) for name, image in there.items()}
     for image in images.values():
         view.image(image)
-    first.ready()
     run = Run(
         id=request.id,
         started=datetime.now(UTC),
