@@ -67,6 +67,20 @@ def gpu_blob(
     return answer | {"stage": "done"}
 
 
+def gpu_resource(handle: int) -> dict[str, int]:
+    """Say which of virtio-gpu's resources a buffer is: ``resource`` (its number in commands), ``blob_mem``.
+
+    ``OSError`` ENODEV for another exporter's buffer on kernels that cannot import it.
+    """
+    import os
+
+    node = virtgpu.open_node()
+    try:
+        return virtgpu.resource(node, drm.adopt(node, get(handle).fd))
+    finally:
+        os.close(node)
+
+
 def gpu_scanout(
     handle: int, width: int, height: int, stride: int | None = None, fourcc: str = "XR24"
 ) -> dict[str, Any]:

@@ -45,6 +45,7 @@ CALLS = {
     "gles_sample": "gles",
     "gpu_info": "gpu",
     "gpu_blob": "gpu",
+    "gpu_resource": "gpu",
     "gpu_scanout": "gpu",
     "gpu_flush": "gpu",
     "gpu_transfer": "gpu",

@@ -114,13 +114,7 @@ class Decoder:
         the target's. ``note``: whether this share is the one that the test is about. ``options`` go
         to the agent (`lab.agent.share.share`).
         """
-        facts = DecoderFacts(
-            name=self.entry.name,
-            dma_mask_bits=dma_mask or self.entry.dma_mask,
-            device_bits=self.entry.address_bits,
-            contiguous=self.entry.contiguous,
-            behind_iommu=self.entry.behind_iommu,
-        )
+        facts = self.facts(dma_mask)
         memory = BoardFacts.from_raw(self.board.facts)
         for _ in range(LUCKY_TRIES):
             raw = self.share(
@@ -141,10 +135,21 @@ class Decoder:
                 break
         share = Share(allocator, judgement, outcome, raw)
         if note:
-            self._note(share, references)
+            self.note(share, references)
         return share
 
-    def _note(self, share: Share, references: list[bytes]) -> None:
+    def facts(self, dma_mask: int | None = None) -> DecoderFacts:
+        """What it demands of memory; ``dma_mask``: bits that its driver was told instead of the target's."""
+        return DecoderFacts(
+            name=self.entry.name,
+            dma_mask_bits=dma_mask or self.entry.dma_mask,
+            device_bits=self.entry.address_bits,
+            contiguous=self.entry.contiguous,
+            behind_iommu=self.entry.behind_iommu,
+        )
+
+    def note(self, share: Share, references: list[bytes]) -> None:
+        """This share is the one that the test is about."""
         attempt = self._attempt
         attempt.verdict = share.verdict
         attempt.errno = share.judgement.errno
@@ -154,7 +159,7 @@ class Decoder:
         attempt.expected_reason = share.outcome.expectation.reason
         keep = share.verdict in KEEP_PIXELS
         attempt.evidence = {**share.raw, "frames": _frames(share.raw["frames"], references, keep=keep)}
-        times = share.raw["times"]
+        times = share.raw.get("times") or {}
         attempt.metrics.update({f"{stage}_seconds": seconds for stage, seconds in times.items()})
         if share.raw["stage"] == "done":
             attempt.metrics["frames_per_second"] = len(share.raw["frames"]) / times["decode"]

@@ -13,6 +13,7 @@ from lab.boards import Board
 from lab.boards.target import Decoder as DecoderEntry
 from lab.media import Stream, sample
 from lab.runs.beside import MARK
+from lab.runs.crossings.crossing import Crossing
 from lab.runs.devices import Decoder
 from lab.runs.record import ATTEMPT
 from lab.runs.session import SESSION
@@ -42,6 +43,14 @@ def decoder(request: pytest.FixtureRequest, board: Board, iommu_mode: IommuMode)
     """The decoder of the target file that this test is for."""
     entry: DecoderEntry = request.param
     return Decoder(board, entry, iommu_mode, request.node.stash[ATTEMPT])
+
+
+@pytest.fixture
+def crossing(request: pytest.FixtureRequest, decoder: Decoder) -> Iterator[Crossing]:
+    """What a test of a sharing path holds: the board with its first decoder, and a guest when it asks."""
+    held = Crossing(decoder, request.node.stash[ATTEMPT])
+    yield held
+    held.finish()
 
 
 @pytest.fixture

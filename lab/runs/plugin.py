@@ -42,6 +42,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", f"{MARK}(argv...): the program that the test looks at runs beside others"
     )
+    config.addinivalue_line("markers", "path(name): the sharing path that the test is about")
     carried = [getattr(plugin, "opened_session", None) for plugin in config.pluginmanager.get_plugins()]
     try:
         opened = next(filter(None, carried), None) or _open(config)
@@ -96,7 +97,9 @@ class Hooks:
             metafunc.parametrize("decoder", decoders, ids=[d.name for d in decoders], indirect=True)
 
     def pytest_itemcollected(self, item: pytest.Item) -> None:
-        """What the lab broke is tried again (`record.RETRIES`)."""
+        """What the lab broke is tried again (`record.RETRIES`); a path's name is good for ``-k``."""
+        if mark := item.get_closest_marker("path"):
+            item.extra_keyword_matches.update(mark.args)
         item.add_marker(pytest.mark.flaky(reruns=RETRIES, only_rerun=[LabError]))
 
     @pytest.hookimpl(trylast=True)

@@ -19,6 +19,7 @@ from lab.runs.beside import Beside
 from lab.runs.events import EventWriter
 from lab.runs.lab import Lab
 from lab.runs.record import ATTEMPT, RETRIES, Attempt, note_phase, params
+from lab.sharing import PATHS
 
 SESSION = pytest.StashKey["Session"]()
 
@@ -70,14 +71,16 @@ class Session:
         found = params(item)
         allocator = found.get("allocator")
         decoder = found.get("decoder")
+        mark = item.get_closest_marker("path")
+        row = PATHS[mark.args[0]] if mark else allocator
         return Cell(
             test=test_name(item),
             target=self.target.name,
             iommu=found["iommu_mode"],
             suite=_suite(item),
             soc=self.target.soc,
-            allocator=allocator.name if allocator else "",
-            path=allocator.title if allocator else "",
+            allocator=row.name if row else "",
+            path=row.title if row else "",
             decoder=decoder.name if decoder else "",
         )
 

@@ -159,7 +159,10 @@ def test_panicking_guest_is_told_and_its_last_words_are_kept(linux):
     [
         ({"extra": ("-device", "no-such-device")}, "the VMM ended with code 1: .*no-such-device"),
         ({"cmdline": "rdinit=/none root=/dev/none"}, "Kernel panic|the VMM ended"),
-        ({"cmdline": "rdinit=/bin/busybox", "timeout": 3.0}, "no agent within 3 s|Kernel panic|the VMM ended"),
+        (
+            {"cmdline": "rdinit=/bin/busybox", "timeout": 3.0},
+            "no agent within 3 s|Kernel panic|the VMM ended",
+        ),
     ],
     ids=["wrong option", "no root", "no agent"],
 )

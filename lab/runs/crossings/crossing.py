@@ -1,0 +1,154 @@
+"""One sharing path on the booted board: the experiment is done, judged and noted."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lab.base.errors import LabError
+from lab.boards.agent import Agent
+from lab.boards.guest import Guest
+from lab.boards.vmm import Vmm
+from lab.media import Stream
+from lab.runs.devices import Decoder, Share
+from lab.runs.record import Attempt
+from lab.sharing import (
+    PATHS,
+    BoardFacts,
+    Evidence,
+    SharingPath,
+    Standing,
+    VmmFacts,
+    ended,
+    judge,
+    settle_path,
+)
+
+LUCKY_TRIES = 3
+"""Experiments to do while the pages are luckier than the path guarantees (`lab.sharing.settle`)."""
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What an experiment found. ``references``: the frames as its consumer ought to have read them."""
+
+    raw: dict[str, Any]
+    facts: VmmFacts
+    references: list[bytes]
+    size: int
+
+
+class Crossing:
+    """A path of the matrix on one board, for one attempt at a test.
+
+    ``decoder`` is the board's first. The guest is that of the configuration that was asked for last.
+    """
+
+    def __init__(self, decoder: Decoder, attempt: Attempt) -> None:
+        self.decoder = decoder
+        self.board = decoder.board
+        self._attempt = attempt
+        self._guest: Guest | None = None
+        self._console = 0
+
+    @property
+    def agent(self) -> Agent:
+        """The agent on the board."""
+        return self.board.agent
+
+    @property
+    def has_guest(self) -> bool:
+        """Whether this test has asked for a guest."""
+        return self._guest is not None
+
+    def guest(self, **changes: Any) -> Guest:
+        """The running guest of the target's configuration with ``changes``, started where there is none.
+
+        Raises LabError (MISS) with the guest's last words where it does not come up.
+        """
+        configured = self.board.target.vmm or Vmm()
+        guest = self.board.guest(configured.model_copy(update=changes))
+        if guest is not self._guest:
+            self._guest = guest
+            self._console = guest.mark()
+            self._attempt.metrics.update(
+                {f"guest_{stage}_seconds": seconds for stage, seconds in guest.times.items()}
+            )
+        return guest
+
+    def prove(self, path: SharingPath | str, experiment: Callable[[Crossing], Shared]) -> Share:
+        """Do ``experiment``, judge what it found, hold it against the constraint model, and note it."""
+        wanted = PATHS[path] if isinstance(path, str) else path
+        for _ in range(LUCKY_TRIES):
+            shared = experiment(self)
+            judgement = judge(Evidence.from_raw(shared.raw), shared.references)
+            outcome = settle_path(
+                judgement,
+                wanted,
+                self.decoder.facts(),
+                BoardFacts.from_raw(self.board.facts),
+                shared.facts,
+                self.decoder.mode,
+                size=shared.size,
+            )
+            if outcome.standing is not Standing.UNTESTED:
+                break
+        share = Share(wanted.allocator, judgement, outcome, shared.raw)
+        self.decoder.note(share, shared.references)
+        return share
+
+    def frame_size(self, stream: Stream) -> int:
+        """Bytes of a decoded frame of ``stream`` in NV12, without padding."""
+        return len(stream.references("NV12")[0])
+
+    def share(self, stream: Stream, *, handle: int, allocator: str) -> dict[str, Any]:
+        """Have the board's decoder write the buffer ``handle``; raw evidence (`lab.agent.share.share`)."""
+        return self.decoder.share(stream, allocator=allocator, handles=[handle])
+
+    def shared(self, raw: dict[str, Any], facts: VmmFacts, stream: Stream, *, packed: bool = False) -> Shared:
+        """What an experiment found, with the references as the decoder lays frames out, or ``packed``."""
+        layout = raw.get("format") or {}
+        if packed:
+            references = stream.references("NV12")
+            return Shared(raw, facts, references, layout.get("sizeimage") or len(references[0]))
+        references = stream.references("NV12", stride=layout.get("bytesperline"), height=layout.get("height"))
+        return Shared(raw, facts, references, layout.get("sizeimage") or len(references[0]))
+
+    def release(self, guest: Guest, in_guest: int, on_board: int) -> None:
+        """Let go of a buffer on both sides."""
+        self.agent.call("free", handle=on_board)
+        guest.agent.call("free", handle=in_guest)
+
+    def finish(self) -> None:
+        """Take the guest's words into the attempt's log; close in the guest what the test opened."""
+        guest, self._guest = self._guest, None
+        if guest is None:
+            return
+        said = guest.console_since(self._console)
+        if said:
+            self._attempt.log += f"\n--- guest ---\n{said}"
+        try:
+            guest.agent.call("reset", timeout=10)
+        except LabError:
+            self._attempt.detail = guest.last_words()
+
+
+def unsupported(path: str, facts: VmmFacts, decoder: Decoder, stream: Stream) -> Shared | None:
+    """What is to be said of ``path`` where something that it requires is not there; None where all is."""
+    for name in PATHS[path].requires:
+        if name in facts.capabilities and (lacking := facts.lacks(name)):
+            raw = ended(path, "probe", errno.ENODEV, lacking, importer=decoder.device)
+            references = stream.references("NV12")
+            return Shared(raw, facts, references, len(references[0]))
+    return None
+
+
+def facts_of(
+    capabilities: Mapping[str, tuple[bool, str]], guest: Guest | None = None, **options: Any
+) -> VmmFacts:
+    """The facts that a path is judged by; of the guest, where there is one, its memory and its backing."""
+    if guest is None:
+        return VmmFacts.from_raw(capabilities, **options)
+    return VmmFacts.from_raw(capabilities, guest.agent.call("facts"), backing=guest.vmm.backing, **options)
