@@ -14,7 +14,9 @@ from . import files, ioctl
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, TypeVar
+
+    Held = TypeVar("Held")
 
 BUFINFO = "/sys/kernel/debug/dma_buf/bufinfo"
 PAGE = 4096
@@ -124,6 +126,10 @@ class DmaBuf:
 
     def _sync(self, flags: int) -> None:
         DMA_BUF_IOCTL_SYNC(self.fd, dma_buf_sync(flags))
+
+    def held(self, kind: type[Held]) -> Held | None:
+        """Return what of this kind the allocator keeps open behind the buffer, ``None`` if nothing."""
+        return next((thing for thing in self._extra if isinstance(thing, kind)), None)
 
     def describe(self) -> dict[str, Any]:
         """Return ``exporter``, ``inode``, ``size``, ``runs`` (of adjoining pages, ``None``: unknown)."""

@@ -1,0 +1,259 @@
+"""What this machine has of what a sharing path may need, found by trying, in the words of who refuses.
+
+The names are those of the host's table of requirements. Each finding is (present, reason): the reason is read
+here and now, so that a newer kernel or VMM turns it by itself. UAPI: include/uapi/drm/virtgpu_drm.h, bits of
+virtio-gpu: include/uapi/linux/virtio_gpu.h.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+import time
+
+from . import allocators, drm, files, virtgpu
+from .dmabuf import DmaBuf
+from .iommu import iommu
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Found = tuple[bool, str]
+
+FEATURES = {"virgl": 0, "edid": 1, "resource-uuid": 2, "resource-blob": 3, "context-init": 4}
+"""Bits of the virtio device."""
+
+# virglrenderer, src/virgl_protocol.h: what makes a resource for a blob; a buffer of bytes needs no format.
+PIPE_RESOURCE_CREATE, PIPE_RESOURCE_WORDS = 48, 11
+PIPE_BUFFER, FORMAT_R8, BIND_CUSTOM = 0, 64, 1 << 17  # virgl_hw.h
+
+ANSWERS = 2.0
+"""Seconds in which a VMM answers a command; an emulated one takes milliseconds."""
+
+
+def gpu_capabilities() -> dict[str, Found]:
+    """Say what the virtio-gpu of this machine offers; in the guest.
+
+    Of ``resource-blob``, ``virgl``, ``prime-import``, ``resource-uuid``, ``host-visible``, ``host3d-dmabuf``.
+    The last one is a blob that was made, mapped and exported here: whether the VMM has it as a dma-buf too,
+    its file descriptors tell.
+    """
+    try:
+        fd = virtgpu.open_node()
+    except FileNotFoundError:
+        return dict.fromkeys(
+            ("resource-blob", "virgl", "prime-import", "resource-uuid", "host-visible", "host3d-dmabuf"),
+            (False, "the guest has no virtio-gpu"),
+        )
+    try:
+        bits = _features()
+        offered = virtgpu.describe(fd)
+        params = offered["params"]
+        found = {
+            "resource-blob": _bit("resource-blob", params["resource_blob"], bits),
+            "virgl": _bit("virgl", params["3d"], bits),
+            "prime-import": _import(fd),
+            "resource-uuid": _bit("resource-uuid", params["cross_device"], bits),
+            "host-visible": _window(params["host_visible"]),
+        }
+        if found["virgl"][0] and not {"virgl", "virgl2"} & set(offered["capsets"]):
+            has = ", ".join(offered["capsets"]) or "none"
+            found["virgl"] = (False, f"virtio-gpu has 3D, but no virgl capset (it has: {has})")
+    finally:
+        os.close(fd)
+    if found["resource-uuid"][0]:
+        found["resource-uuid"] = _said(gpu_export_uuid(4096, keep=False))
+    if found["host-visible"][0]:
+        found["host3d-dmabuf"] = _said(gpu_host_blob(4096, keep=False))
+    else:
+        found["host3d-dmabuf"] = found["host-visible"]
+    return found
+
+
+def board_capabilities(device: str, gles: bool = True) -> dict[str, Found]:
+    """Say what the board offers beside its VMM: ``usb-disk``, ``iommu-group`` (of ``device``) and ``gles``.
+
+    A device without a group is offered to vfio-pci, for the kernel's words, and has its driver again
+    afterwards. ``gles`` starts OpenGL, which takes seconds: leave it out where nobody draws.
+    """
+    found = {"usb-disk": _usb(), "iommu-group": _group(device)}
+    if gles:
+        found["gles"] = _gles()
+    return found
+
+
+def gpu_host_blob(
+    size: int, width: int = 0, capset: str | None = None, keep: bool = True, cross_device: bool = False
+) -> dict[str, Any]:
+    """Try to have the VMM allocate a blob (HOST3D), map it here and export it.
+
+    By a context of ``capset``, by default the first of virgl2 and virgl that there is; there the blob is a
+    buffer of ``size`` bytes. Answers as `gpu.gpu_blob`.
+    """
+    from .gpu import gpu_blob
+
+    fd = virtgpu.open_node()
+    try:
+        offered = virtgpu.describe(fd)["capsets"]
+    finally:
+        os.close(fd)
+    kind = capset or next((name for name in ("virgl2", "virgl") if name in offered), None)
+    command = buffer_command(size) if kind in ("virgl", "virgl2") else b""
+    answer = gpu_blob(
+        size,
+        mem="host3d",
+        capset=kind,
+        command=command,
+        blob_id=1 if command else 0,
+        cross_device=cross_device,
+    )
+    return _kept(answer, keep)
+
+
+def gpu_export_uuid(size: int, keep: bool = True) -> dict[str, Any]:
+    """Try to make a blob that other virtio devices may find by its UUID, and export it.
+
+    The driver asks the VMM for the UUID (RESOURCE_ASSIGN_UUID) as the blob is made. Answers as
+    `gpu.gpu_blob`; stage ``uuid``: the VMM did not give one. ``commands``: what driver and VMM said about it.
+    """
+    from .gpu import gpu_blob
+    from .gputrace import EVENTS, parse
+    from .trace import Trace
+
+    trace = Trace("sharelab-uuid", EVENTS)  # one of its own: a test may be recording too
+    try:
+        trace.start()
+        answer = gpu_blob(size, cross_device=True)
+        deadline = time.monotonic() + ANSWERS
+        while True:
+            names = [command["name"] for command in parse(trace.text())]
+            said = [name for name in names if name == "ok_resource_uuid" or name.startswith("err_")]
+            if said or answer["stage"] != "done" or trace.missing or time.monotonic() > deadline:
+                break
+            time.sleep(0.02)
+    finally:
+        trace.close()
+    answer["commands"] = names
+    if answer["stage"] == "done" and not trace.missing and "ok_resource_uuid" not in said:
+        words = f"RESOURCE_ASSIGN_UUID: {', '.join(said) or 'no answer'}"
+        answer |= {"stage": "uuid", "errno": errno.ENODEV, "message": words}
+    return _kept(answer, keep)
+
+
+def buffer_command(size: int) -> bytes:
+    """Return the virgl command that makes a buffer of ``size`` bytes, which is then blob 1 of its context."""
+    words = (PIPE_BUFFER, FORMAT_R8, BIND_CUSTOM, size, 1, 1, 1, 0, 0, 0, 1)
+    assert len(words) == PIPE_RESOURCE_WORDS
+    header = PIPE_RESOURCE_CREATE | PIPE_RESOURCE_WORDS << 16
+    return struct.pack(f"<{1 + len(words)}I", header, *words)
+
+
+def feature_bits(text: str) -> set[int]:
+    """Parse ``features`` of a virtio device, one digit a bit from bit 0 on: drivers/virtio/virtio.c."""
+    return {bit for bit, digit in enumerate(text.strip()) if digit == "1"}
+
+
+def refused(error: OSError) -> str:
+    """Say what failed and how, in one line."""
+    name = errno.errorcode.get(error.errno or 0, "")
+    text = error.strerror or str(error)
+    return f"{text} ({name})" if name else text
+
+
+def _features() -> set[int] | None:
+    """Return the bits that device and driver agreed on; ``None`` where sysfs does not say."""
+    folder = "/sys/bus/virtio/drivers/virtio_gpu"
+    for name in files.listing(folder):
+        if (text := files.read_or_none(f"{folder}/{name}/features")) is not None and text:
+            return feature_bits(text)
+    return None
+
+
+def _bit(name: str, param: int | None, bits: set[int] | None) -> Found:
+    """What kernel and device say of a feature. The device is named where it is the one that lacks it."""
+    if param:
+        return True, ""
+    constant = f"VIRTIO_GPU_F_{name.replace('-', '_').upper()}"
+    if bits is None:
+        return False, f"virtio-gpu: no {constant}"
+    if FEATURES[name] not in bits:
+        return False, f"the VMM's virtio-gpu offers no {constant} (bit {FEATURES[name]})"
+    return False, f"Linux {os.uname().release} makes nothing of {constant}, which the VMM's virtio-gpu offers"
+
+
+def _window(param: int | None) -> Found:
+    if param:
+        return True, ""
+    return False, "the VMM's virtio-gpu has no window for host memory (VIRTGPU_PARAM_HOST_VISIBLE is 0)"
+
+
+def _import(fd: int) -> Found:
+    """Import a udmabuf: the one exporter that every kernel here has."""
+    memory = allocators.MemFd(4096)
+    try:
+        buffer = DmaBuf(memory.udmabuf(4096), extra=[memory])
+    except (OSError, allocators.UnavailableError) as error:
+        memory.close()
+        return False, f"nothing to import: {error}"
+    try:
+        drm.GEM_CLOSE(fd, drm.drm_gem_close(drm.adopt(fd, buffer.fd)))
+        return True, ""
+    except OSError as error:
+        return False, f"virtio-gpu of Linux {os.uname().release}: {refused(error)}"
+    finally:
+        buffer.close()
+
+
+def _said(answer: dict[str, Any]) -> Found:
+    if answer["stage"] == "done":
+        return True, ""
+    name = errno.errorcode.get(answer["errno"] or 0, "")
+    return False, f"{answer['stage']}: {answer['message']} ({name})"
+
+
+def _kept(answer: dict[str, Any], keep: bool) -> dict[str, Any]:
+    if not keep and "handle" in answer:
+        from .buffers import free
+
+        free(answer.pop("handle"))
+    return answer
+
+
+def _usb() -> Found:
+    from .usb import usb_disk
+
+    try:
+        usb_disk()
+        return True, ""
+    except OSError as error:
+        return False, error.strerror or str(error)
+
+
+def _group(device: str) -> Found:
+    if iommu(device)["group"] is not None:
+        return True, ""
+    from .vfio import vfio_give_back, vfio_take
+
+    try:
+        vfio_take(device)
+        vfio_give_back(device)
+    except OSError as error:
+        return False, error.strerror or str(error)
+    return True, ""  # VFIO takes devices without one: CONFIG_VFIO_NOIOMMU
+
+
+def _gles() -> Found:
+    from .egl import EXTENSIONS, GraphicsError
+    from .gles import sampler
+
+    wanted = "EGL_EXT_image_dma_buf_import"
+    try:
+        egl = sampler().egl
+    except (OSError, GraphicsError) as error:
+        return False, error.strerror or str(error)
+    extensions = egl.egl.eglQueryString(egl.display, EXTENSIONS) or b""
+    if wanted.encode() in extensions.split():
+        return True, ""
+    return False, f"EGL of {egl.describe()['renderer']} has no {wanted}"
