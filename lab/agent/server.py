@@ -92,6 +92,7 @@ def serve(channel: Any) -> None:
     finally:
         for module, function in (
             ("vmm", "close"),
+            ("vfio", "reset"),  # what the VMM had
             ("run", "close"),
             ("buffers", "reset"),
             ("trace", "close"),

@@ -103,12 +103,16 @@ def vm_stop(timeout: float = 10.0) -> dict[str, Any]:
 
 
 def vm_stop_dead() -> None:
-    """Clean up after a VMM that has ended: its huge pages, its record. Nothing while it runs."""
+    """Clean up after a VMM that has ended: its huge pages, its devices, its record. Nothing while it runs."""
     known = recorded()
     if known is not None and _process() is None:
         _disconnect()
         _give_back(known[2])
         os.unlink(f"{FOLDER}/process")
+        if files.listing("/run/lab/vfio"):  # else without the import
+            from . import vfio
+
+            vfio.reset()
 
 
 def vm_qmp(command: str, arguments: dict[str, Any] | None = None, timeout: float = 10.0) -> Any:

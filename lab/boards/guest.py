@@ -61,6 +61,8 @@ class Guest:
         begin = time.monotonic()
         board.call("vm_stop")
         try:
+            if vmm.video == "vfio":
+                board.call("vfio_take", device=places.decoder)  # comes back when the VMM has ended
             board.call(
                 "vm_start",
                 argv=list(wanted.argv),
