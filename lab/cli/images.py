@@ -45,7 +45,7 @@ def build_image(
         ui.out.print_json(json.dumps(_as_dict(image)))
         return
     state = "cached" if image.cached else "built"
-    ui.out.print(f"{image.name}  {image.digest[:7]}  kernel {image.manifest['kernel']}  {state}")
+    ui.out.print(f"{image.name}  {image.digest[:7]}  kernel {_kernels(image)}  {state}")
     if not image.cached:
         for step, about in sorted(image.manifest["steps"].items(), key=lambda item: -item[1]["seconds"]):
             spent = f"{about['seconds']:5.1f} s" if about["made"] else " cached"
@@ -76,7 +76,7 @@ def list_images(as_json: Json = False) -> None:
         mark = "*" if one.current else ""
         age = _age((datetime.now(UTC) - one.built).total_seconds())
         size = f"{one.size / 1e6:.0f} MB"
-        kernel = one.image.manifest["kernel"]
+        kernel = _kernels(one.image)
         table.add_row(mark, one.image.name, one.image.digest[:7], kernel, size, age)
     ui.out.print(table)
 
@@ -109,6 +109,13 @@ def collect(
 def _as_dict(image: Image) -> dict[str, object]:
     files = {name: str(getattr(image, name)) for name in ("kernel", "initrd", "squashfs", "uboot")}
     return {**image.manifest, "path": str(image.path), "paths": files, "cached": image.cached}
+
+
+def _kernels(image: Image) -> str:
+    """The board's kernel, further ones by name, and what the mirror did not give."""
+    about = image.manifest
+    extra = [f"{name} {release}" for name, release in about.get("kernels", {}).items() if name != "board"]
+    return ", ".join([about["kernel"], *extra, *(f"no {name}" for name in about.get("missing", {}))])
 
 
 def _age(seconds: float) -> str:

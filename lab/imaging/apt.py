@@ -18,7 +18,7 @@ from urllib.parse import unquote
 
 from lab.base import proc
 from lab.base.errors import ConfigError, LabError
-from lab.imaging.cache import Cache, Work, digest_file
+from lab.imaging.cache import Cache, Work, digest, digest_file
 
 KEYRINGS = tuple(
     Path("/usr/share/keyrings") / name
@@ -50,48 +50,59 @@ def keyring() -> Path:
 
 
 class Apt:
-    """A private apt below ``work.path``: one suite of one mirror, an empty system to install into.
+    """A private apt below ``work.path``: suites of one mirror, an empty system to install into.
+
+    Packages come from the first suite unless a call prefers another one for some of them.
 
     Of the machine's own apt configuration it takes what concerns the network (proxy, retries, checks of
     dates), and no hooks.
     """
 
-    def __init__(self, work: Work, mirror: str, suite: str, architectures: Sequence[str]) -> None:
+    def __init__(self, work: Work, mirror: str, suites: Sequence[str], architectures: Sequence[str]) -> None:
         self.mirror = mirror
         self._work = work
-        self._suite = suite
+        self._suites = suites
         self._folder = folder = work.path / "apt"
         self._program = proc.require("apt-get")
         self._network = _network_settings(work)
         for name in ("etc/apt.conf.d", "etc/preferences.d", "etc/sources.list.d", "etc/trusted.gpg.d"):
-            (folder / name).mkdir(parents=True)
+            (folder / name).mkdir(parents=True, exist_ok=True)
         for name in ("state/lists/partial", "log"):
-            (folder / name).mkdir(parents=True)
+            (folder / name).mkdir(parents=True, exist_ok=True)
         (folder / "state/status").touch()
         (folder / "etc/sources.list.d/debian.sources").write_text(
-            f"Types: deb\nURIs: {mirror}\nSuites: {suite}\nComponents: main\n"
+            f"Types: deb\nURIs: {mirror}\nSuites: {' '.join(suites)}\nComponents: main\n"
             f"Architectures: {' '.join(architectures)}\nSigned-By: {keyring()}\n"
         )
         self._architectures = tuple(architectures)
 
     def update(self) -> None:
-        """Fetch the suite's index. Raises LabError where the mirror does not give it."""
+        """Fetch the suites' indexes. Raises LabError where the mirror does not give one."""
         environment = self._environment(self._architectures[0], self._architectures)
         argv = [self._program, "update", "--error-on=any"]
         try:
             self._work.run(argv, env=environment, what="fetching the package index")
         except LabError as error:
             raise LabError(
-                f"mirror {self.mirror} does not give suite '{self._suite}' ({error.message})",
+                f"mirror {self.mirror} does not give suite '{' '.join(self._suites)}' ({error.message})",
                 hint="check the network, or set SHARELAB_MIRROR=http://HOST/debian to another mirror",
             ) from None
 
-    def resolve(self, names: Iterable[str], architecture: str) -> list[Package]:
+    def resolve(
+        self, names: Iterable[str], architecture: str, *, prefer: tuple[str, Sequence[str]] | None = None
+    ) -> list[Package]:
         """The packages with all they depend on, for one architecture, as an empty system needs them.
 
+        ``prefer``: a suite, and the packages (wildcards allowed) that come from it.
         Raises ConfigError where a package does not exist or cannot be installed.
         """
-        return self._named(["install", "--yes"], names, architecture)
+        command = ["install", "--yes"]
+        if prefer is not None:
+            suite, wanted = prefer
+            file = self._folder / f"prefer-{digest([suite, *wanted])[:16]}"
+            file.write_text(f"Package: {' '.join(wanted)}\nPin: release n={suite}\nPin-Priority: 990\n")
+            command += ["-o", f"Dir::Etc::preferences={file}"]
+        return self._named(command, names, architecture)
 
     def single(self, names: Iterable[str], architecture: str) -> list[Package]:
         """Just these packages, without what they depend on; a name may be ``NAME=VERSION``."""

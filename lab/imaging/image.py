@@ -65,13 +65,19 @@ def manifest(name: str, keys: Keys, steps: Mapping[str, Result], folder: Path) -
         "digest": keys.image,
         "built": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "kernel": packages.release,
+        "kernels": keys.releases,
+        "missing": packages.missing,
         "suite": keys.recipe.suite,
         "files": files,
         "steps": done,
         "packages": {package.name: package.version for package in packages.root},
+        "roots": {
+            prefix: {package.name: package.version for package in found}
+            for prefix, found in packages.roots.items()
+        },
         "tools": {
             package.name: package.version
-            for package in packages.tools + packages.headers + packages.source + packages.uboot
+            for package in packages.tools + keys.headers + packages.source + packages.uboot
         },
     }
 

@@ -7,15 +7,16 @@ from pathlib import Path
 
 from lab.base.errors import ConfigError
 from lab.imaging import cpio
+from lab.imaging.modules import find_module
 from lab.imaging.recipe import Recipe
-from lab.imaging.rootfs import find_module
 
 
-def build(recipe: Recipe, *, root: Path, scripts: Path, release: str) -> bytes:
+def build(recipe: Recipe, *, root: Path, modules: Path, scripts: Path, release: str) -> bytes:
     """The archive, uncompressed: it is small, and the machine that unpacks it is emulated.
 
-    Modules lie in ``/modules/root`` and ``/modules/network``, numbered. Its length is a multiple of 4, so
-    that whoever stages it can append an archive of per-boot files.
+    busybox is from ``root``, the kernel's modules are from the root file system ``modules``; they lie in
+    ``/modules/root`` and ``/modules/network``, numbered. Its length is a multiple of 4, so that whoever
+    stages it can append an archive of per-boot files.
     """
     busybox = root / "usr/bin/busybox"
     if not busybox.is_file():
@@ -25,10 +26,10 @@ def build(recipe: Recipe, *, root: Path, scripts: Path, release: str) -> bytes:
         "bin/busybox": (busybox.read_bytes(), 0o755),
         **dict.fromkeys(("dev", "proc", "root", "lab"), (b"", folder)),
     }
-    modules = recipe.kernel.initrd_modules
-    for kind, names in (("root", modules.root), ("network", modules.network)):
+    wanted = recipe.kernel.initrd_modules
+    for kind, names in (("root", wanted.root), ("network", wanted.network)):
         for index, name in enumerate(names):
-            data = find_module(root, release, name).read_bytes()
+            data = find_module(modules, release, name).read_bytes()
             files[f"modules/{kind}/{index}-{name}.ko"] = (data, 0o644)
     for path in sorted(scripts.rglob("*")):
         if path.is_file():

@@ -6,6 +6,7 @@ of a step is one of its inputs.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 from lab.imaging import rootfs
 from lab.imaging.apt import Package
 from lab.imaging.cache import digest, digest_file, digest_tree
-from lab.imaging.recipe import ModuleSource, Recipe
+from lab.imaging.recipe import BOARD, ExtraKernel, ExtraRoot, ModuleSource, Recipe
 from lab.imaging.resolve import Packages, code
 
 
@@ -33,8 +34,30 @@ class Keys:
     @cached_property
     def tools(self) -> str:
         """Toolchain with kernel headers."""
-        wanted = _hashes(self.packages.tools) + _hashes(self.packages.headers)
+        wanted = _hashes(self.packages.tools) + _hashes(self.headers)
         return digest([wanted, code("apt", "toolchain")])
+
+    @property
+    def headers(self) -> list[Package]:
+        """The headers of all kernels."""
+        extra = [package for one in self.packages.kernels.values() for package in one.headers]
+        return self.packages.headers + extra
+
+    @cached_property
+    def releases(self) -> dict[str, str]:
+        """Name -> release of the kernels that this image has."""
+        extra = {name: one.release for name, one in self.packages.kernels.items()}
+        return {BOARD: self.packages.release, **extra}
+
+    @cached_property
+    def extra_kernels(self) -> list[ExtraKernel]:
+        """Those of the recipe's that can be had."""
+        return [extra for extra in self.recipe.extra_kernels if extra.name in self.packages.kernels]
+
+    @cached_property
+    def extra_roots(self) -> list[ExtraRoot]:
+        """Those of the recipe's that can be had."""
+        return [extra for extra in self.recipe.extra_roots if extra.prefix in self.packages.roots]
 
     @cached_property
     def source_files(self) -> list[str]:
@@ -46,23 +69,29 @@ class Keys:
         """Files out of the kernel's source."""
         return digest([_hashes(self.packages.source), self.source_files, code("kernel")])
 
-    def module(self, module: ModuleSource) -> str:
-        """One folder of kernel modules."""
+    def module(self, module: ModuleSource, kernel: str) -> str:
+        """One folder of kernel modules, built for one kernel."""
         tree = digest_tree(self.folder / module.source)
         sources = self.sources if module.kernel_sources else ""
-        return digest([module.model_dump(), tree, self.tools, sources, code("kernel", "toolchain")])
+        asked = [module.model_dump(exclude={"kernels"}), self.releases[kernel]]
+        return digest([asked, tree, self.tools, sources, code("kernel", "toolchain")])
 
     @cached_property
-    def modules(self) -> list[str]:
-        """All of them, in the recipe's order."""
-        return [self.module(module) for module in self.recipe.modules]
+    def builds(self) -> list[tuple[ModuleSource, str]]:
+        """The recipe's folders of modules, each with a kernel that it is built for."""
+        return [
+            (module, kernel)
+            for module in self.recipe.modules
+            for kernel in module.kernels
+            if kernel in self.releases
+        ]
 
     @cached_property
     def root(self) -> str:
         """The unpacked packages."""
         recipe = self.recipe
         asked = [recipe.drop, recipe.directories, recipe.busybox, recipe.kernel.drop]
-        return digest([_hashes(self.packages.root), asked, self.tools, code("apt", "rootfs")])
+        return digest([_hashes(self.packages.root), asked, self.tools, code("apt", "modules", "rootfs")])
 
     @cached_property
     def squashfs(self) -> str:
@@ -70,22 +99,53 @@ class Keys:
         overlay = digest_tree(self.folder / self.recipe.overlay)
         how = [self.recipe.compression, self.recipe.uncompressed]
         prepared = {name: digest_file(path) for name, path in rootfs.prepared_sources().items()}
-        return digest([self.root, overlay, self.modules, self.initrd, how, prepared])
+        modules = [self.module(*build) for build in self.builds]
+        initrds = [self.initrd(kernel) for kernel in self.releases]
+        extra = [self.extra_kernel(one) for one in self.extra_kernels]
+        extra += [self.extra_root(one) for one in self.extra_roots]
+        return digest([self.root, overlay, modules, initrds, extra, how, prepared])
 
-    @cached_property
-    def initrd(self) -> str:
-        """The initramfs."""
+    def initrd(self, kernel: str) -> str:
+        """The initramfs of a kernel."""
         scripts = digest_tree(self.folder / self.recipe.initramfs)
-        return digest(
-            [self.root, scripts, self.recipe.kernel.initrd_modules.model_dump(), code("initrd", "cpio")]
-        )
+        modules = next((self.extra_kernel(one) for one in self.extra_kernels if one.name == kernel), "")
+        wanted = self.recipe.kernel.initrd_modules.model_dump()
+        return digest([self.root, modules, scripts, wanted, code("initrd", "cpio", "modules")])
+
+    def extra_kernel(self, extra: ExtraKernel) -> str:
+        """A kernel beside the board's, with what is kept of its modules."""
+        image = _hashes(self.packages.kernels[extra.name].image)
+        wanted = self.recipe.kernel.initrd_modules.model_dump()
+        return digest([image, extra.modules, wanted, code("apt", "modules")])
+
+    def extra_root(self, extra: ExtraRoot) -> str:
+        """Packages under a prefix."""
+        packages = _hashes(self.packages.roots[extra.prefix])
+        return digest([packages, extra.model_dump(), self.recipe.drop, code("apt", "rootfs")])
 
     @cached_property
     def uboot(self) -> str:
         """The boot loader."""
-        return digest([_hashes(self.packages.uboot), self.recipe.uboot.file, code("builder")])
+        return digest([_hashes(self.packages.uboot), self.recipe.uboot.file, code("steps")])
 
     @cached_property
     def image(self) -> str:
         """Everything that goes into the image."""
-        return digest([self.packages.release, self.squashfs, self.initrd, self.uboot, code("builder")])
+        made = [self.squashfs, self.initrd(BOARD), self.uboot]
+        return digest([self.packages.release, self.packages.missing, made, code("builder", "image")])
+
+    def steps(self) -> Iterator[tuple[str, str]]:
+        """Step and key of everything that a build of the image leaves in the cache."""
+        yield "toolchain", self.tools
+        yield "sources", self.sources
+        yield "root", self.root
+        yield "squashfs", self.squashfs
+        yield "uboot", self.uboot
+        for build in self.builds:
+            yield "module", self.module(*build)
+        for kernel in self.releases:
+            yield "initrd", self.initrd(kernel)
+        for extra_kernel in self.extra_kernels:
+            yield "kernel", self.extra_kernel(extra_kernel)
+        for extra_root in self.extra_roots:
+            yield "extra", self.extra_root(extra_root)

@@ -25,6 +25,9 @@ def _inside(value: str) -> str:
 Inside = Annotated[str, AfterValidator(_inside)]
 """A relative path that does not leave the folder it is relative to."""
 
+BOARD = "board"
+"""The name of the kernel that boards boot."""
+
 
 class InitrdModules(Strict):
     """Module files that the initramfs carries, named as the files are, in the order of loading."""
@@ -54,7 +57,39 @@ class ModuleSource(Strict):
     source: Inside
     """Folder beside the recipe with a ``Kbuild`` file."""
     kernel_sources: list[Inside] = Field(default_factory=list)
-    """Files of the kernel's source that are put beside the module's own, without their folder."""
+    """Files of the kernel's source that are put beside the module's own, without their folder. They are the
+    board kernel's also where the module is built for another one."""
+    kernels: list[Word] = Field(default=[BOARD], min_length=1)
+    """The kernels it is built for: ``board``, and names of ``extra_kernels``."""
+
+
+class ExtraKernel(Strict):
+    """A kernel of another suite for guests: ``/boot/vmlinuz-NAME`` and ``/boot/initrd-NAME``.
+
+    An image is built without it where the mirror lacks the suite.
+    """
+
+    name: Word
+    suite: Word
+    package: PackageName
+    modules: list[Word] = Field(default_factory=list)
+    """All that is kept of its modules, with what they depend on; those of the initramfs are kept anyway."""
+
+
+class ExtraRoot(Strict):
+    """Packages of another suite under a prefix of their own, less those that the image has anyway.
+
+    What they depend on comes from the image's suite as far as its versions do. An image is built without
+    it where the mirror lacks the suite.
+    """
+
+    prefix: Inside
+    suite: Word
+    packages: list[PackageName] = Field(min_length=1)
+    drop: list[Inside] = Field(default_factory=list)
+    """Paths of packages, without the prefix, that are left out."""
+    links: dict[Inside, str] = Field(default_factory=dict)
+    """Path without the prefix -> where the symbolic link there points to."""
 
 
 class Uboot(Strict):
@@ -73,6 +108,8 @@ class Recipe(Strict):
     kernel: Kernel
     uboot: Uboot
     modules: list[ModuleSource] = Field(default_factory=list)
+    extra_kernels: list[ExtraKernel] = Field(default_factory=list)
+    extra_roots: list[ExtraRoot] = Field(default_factory=list)
     overlay: Inside
     initramfs: Inside
     drop: list[Inside] = Field(default_factory=list)
@@ -89,6 +126,11 @@ class Recipe(Strict):
     def all_packages(self) -> list[str]:
         """Every package that the root file system is made of."""
         return sorted({*self.packages, self.kernel.package})
+
+    def extra_suites(self) -> list[str]:
+        """The suites that the image can do without."""
+        wanted = {one.suite for one in self.extra_kernels} | {one.suite for one in self.extra_roots}
+        return sorted(wanted - {self.suite})
 
 
 def find(name_or_path: str | Path) -> Path:
@@ -113,17 +155,21 @@ def load(path: Path) -> Recipe:
     """
     recipe = yamlfile.load(path, Recipe)
     _, node = yamlfile.read(path)
+
+    def wrong(location: tuple[int | str, ...], what: str) -> ConfigError:
+        key = ".".join(str(part) for part in location)
+        return ConfigError(f"{key}: {what}", file=path, line=yamlfile.line_of(node, location))
+
     named: list[tuple[tuple[int | str, ...], Path]] = [
         (("overlay",), path.parent / recipe.overlay),
         (("initramfs",), path.parent / recipe.initramfs),
-        *(
-            (("modules", index, "source"), path.parent / module.source / "Kbuild")
-            for index, module in enumerate(recipe.modules)
-        ),
     ]
+    known = [BOARD, *(extra.name for extra in recipe.extra_kernels)]
+    for index, module in enumerate(recipe.modules):
+        named.append((("modules", index, "source"), path.parent / module.source / "Kbuild"))
+        for unknown in set(module.kernels) - set(known):
+            raise wrong(("modules", index, "kernels"), f"no kernel '{unknown}', only {', '.join(known)}")
     for location, wanted in named:
         if not wanted.exists():
-            key = ".".join(str(part) for part in location)
-            line = yamlfile.line_of(node, location)
-            raise ConfigError(f"{key}: {wanted} does not exist", file=path, line=line)
+            raise wrong(location, f"{wanted} does not exist")
     return recipe

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import lzma
 import os
 import shutil
 from collections.abc import Callable, Iterable, Sequence
@@ -12,10 +11,11 @@ from pathlib import Path
 from typing import Literal
 
 from lab.base import dirs, proc
-from lab.base.errors import ConfigError, LabError
+from lab.base.errors import LabError
 from lab.imaging import apt, toolchain
 from lab.imaging.cache import Work
-from lab.imaging.recipe import Recipe
+from lab.imaging.modules import Installed, decompress, modules_folder
+from lab.imaging.recipe import ExtraRoot, Recipe
 
 BYTECODE = """
 import os, py_compile, sys
@@ -48,11 +48,6 @@ Another source than the one in here is compiled on the board, so an image never 
 """
 
 
-def modules_folder(root: Path, release: str) -> Path:
-    """Where the kernel's modules lie."""
-    return root / "usr/lib/modules" / release
-
-
 def unpack(work: Work, recipe: Recipe, debs: Sequence[Path], release: str, tree: Callable[[], Path]) -> None:
     """Fill ``work.path/root`` from packages: less what the recipe drops, with byte code of all Python files.
 
@@ -62,7 +57,7 @@ def unpack(work: Work, recipe: Recipe, debs: Sequence[Path], release: str, tree:
     root = work.path / "root"
     modules = [f"usr/lib/modules/{release}/{folder}" for folder in recipe.kernel.drop]
     apt.unpack(work, debs, root, [*recipe.drop, *modules])
-    _decompress(work, modules_folder(root, release))
+    decompress(work, sorted(modules_folder(root, release).rglob("*.ko.xz")))
     for name in recipe.directories:
         (root / name).mkdir(parents=True, exist_ok=True)
     _applets(root, recipe.busybox)
@@ -70,15 +65,26 @@ def unpack(work: Work, recipe: Recipe, debs: Sequence[Path], release: str, tree:
     bytecode(work, root, [file for library in libraries for file in sorted(library.rglob("*.py"))], tree())
 
 
-def _decompress(work: Work, folder: Path) -> None:
-    def one(path: Path) -> None:
-        work.check()
-        path.with_suffix("").write_bytes(lzma.decompress(path.read_bytes()))
-        path.unlink()
+def unpack_beside(work: Work, recipe: Recipe, extra: ExtraRoot, debs: Sequence[Path]) -> None:
+    """Fill ``work.path/root/PREFIX`` with packages of another suite.
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for _ in pool.map(one, sorted(folder.rglob("*.ko.xz"))):
-            pass
+    Where libraries of that suite came along, programs are started by a script that puts those first.
+    """
+    prefix = work.path / "root" / extra.prefix
+    prefix.parent.mkdir(parents=True)
+    apt.unpack(work, debs, prefix, [*recipe.drop, *extra.drop])
+    for name, points_to in extra.links.items():
+        (prefix / name).symlink_to(points_to)
+    libraries = f"usr/lib/{toolchain.LINKERS[recipe.architecture][1]}"
+    if not any((prefix / libraries).glob("*.so*")):
+        return
+    for program in sorted((prefix / "usr/bin").iterdir()):
+        if program.is_symlink() or not toolchain.is_program(program):
+            continue
+        moved = program.rename(program.with_name(f".{program.name}.elf"))
+        inside = f"/{moved.relative_to(work.path / 'root')}"
+        program.write_text(f'#!/bin/sh\nLD_LIBRARY_PATH=/{extra.prefix}/{libraries} exec {inside} "$@"\n')
+        program.chmod(0o755)
 
 
 def _applets(root: Path, names: Iterable[str]) -> None:
@@ -117,33 +123,26 @@ def squashfs(
     recipe: Recipe,
     *,
     root: Path,
+    beside: Sequence[Path],
     overlay: Path,
-    modules: Sequence[Path],
+    kernels: Sequence[Installed],
     tree: Path,
-    initrd: Path,
-    release: str,
 ) -> None:
-    """Make ``work.path/squashfs``: the unpacked packages, the overlay over them, the modules, their index.
+    """Make ``work.path/squashfs``: the unpacked packages, those beside them, the overlay over them, modules.
 
-    Kernel and initramfs are in its ``/boot``: a board starts its guest from the image it runs itself.
+    Kernels and their initramfs are in its ``/boot``: a board starts its guest from the image it runs itself.
     """
     copy = work.path / "root"
     work.run(["cp", "-al", root, copy], what="copying the root file system")
+    for extra in beside:
+        work.run(["cp", "-al", f"{extra}/.", copy], what="copying the root file system")
     for source in sorted(overlay.rglob("*")):
         _lay(source, copy / source.relative_to(overlay))
-    updates = modules_folder(copy, release) / "updates"
-    updates.mkdir()
-    for module in (file for folder in modules for file in sorted(folder.glob("*.ko"))):
-        shutil.copyfile(module, updates / module.name)
+    for one in kernels:
+        _install(work, copy, one, tree)
     prepare: list[str | Path] = [tree / "usr/bin/python3", "-I", "-S", "-c", PREPARE, copy / PREPARED]
     prepare += [word for pair in prepared_sources().items() for word in pair]
     work.run(prepare, env=toolchain.environment(tree), what="compiling what runs at the far end")
-    for name in ("vmlinuz", "initrd"):
-        (copy / "boot" / name).unlink(missing_ok=True)
-    (copy / "boot/vmlinuz").symlink_to(f"vmlinuz-{release}")
-    shutil.copyfile(initrd, copy / "boot/initrd")
-    depmod: list[str | Path] = [tree / "usr/sbin/depmod", "-b", copy, release]
-    work.run(depmod, env=toolchain.environment(tree), what="depmod")
     programs = [copy / path.relative_to(overlay) for path in overlay.rglob("*.py")]
     bytecode(work, copy, programs, tree, where="beside")
     compression = ["-comp", recipe.compression]
@@ -156,6 +155,20 @@ def squashfs(
         argv += ["-action", f"uncompressed@{which}"]
     work.run(argv, env={**os.environ, "SOURCE_DATE_EPOCH": "0"}, what="mksquashfs")
     shutil.rmtree(copy, ignore_errors=True)
+
+
+def _install(work: Work, root: Path, one: Installed, tree: Path) -> None:
+    """Put a kernel's modules, their index, its initramfs and a plain name for it into the image."""
+    updates = modules_folder(root, one.release) / "updates"
+    updates.mkdir()
+    for module in (file for folder in one.built for file in sorted(folder.glob("*.ko"))):
+        shutil.copyfile(module, updates / module.name)
+    for name in ("vmlinuz", "initrd"):
+        (root / f"boot/{name}{one.suffix}").unlink(missing_ok=True)
+    (root / f"boot/vmlinuz{one.suffix}").symlink_to(f"vmlinuz-{one.release}")
+    shutil.copyfile(one.initrd, root / f"boot/initrd{one.suffix}")
+    depmod: list[str | Path] = [tree / "usr/sbin/depmod", "-b", root, one.release]
+    work.run(depmod, env=toolchain.environment(tree), what="depmod")
 
 
 def prepared_sources() -> dict[str, Path]:
@@ -182,12 +195,3 @@ def _lay(source: Path, target: Path) -> None:
     if not target.is_symlink():
         target.chmod(0o755 if source.stat().st_mode & 0o100 else 0o644)
         os.utime(target, (0, 0))
-
-
-def find_module(root: Path, release: str, name: str) -> Path:
-    """The file of a kernel module. Raises ConfigError where the kernel has none of that name."""
-    wanted = name.replace("-", "_")
-    for path in sorted(modules_folder(root, release).rglob("*.ko")):
-        if path.stem.replace("-", "_") == wanted:
-            return path
-    raise ConfigError(f"kernel {release} has no module '{name}'", hint="see initrd_modules in the recipe")

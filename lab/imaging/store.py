@@ -52,12 +52,10 @@ def used(cache: Cache, path: Path) -> Iterator[Path]:
         return
     keys = Keys(wanted, path.parent, packages)
     yield cache.place("packages", resolve.resolve_key(wanted, host))
-    for step in ("toolchain", "sources", "root", "squashfs", "initrd", "uboot"):
-        yield cache.place(step, keys.tools if step == "toolchain" else getattr(keys, step))
-    for key in keys.modules:
-        yield cache.place("module", key)
+    for step, key in keys.steps():
+        yield cache.place(step, key)
     yield cache.root / "images" / f"{path.stem}-{keys.image[:16]}"
-    for package in packages.root + packages.tools + packages.headers + packages.uboot:
+    for package in packages.downloads():
         yield stored(cache, package)
 
 

@@ -9,6 +9,7 @@ variable LAB_TREE, hence the folder may be moved. Shell and coreutils are the ho
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -98,11 +99,13 @@ def environment(tree: Path) -> Mapping[str, str]:
 
 
 def unlink_paths(tree: Path) -> None:
-    """Make the kernel headers' Makefile find the tree: it includes its counterpart by absolute path."""
+    """Make the kernel headers' Makefile find the tree: it has absolute paths."""
     for makefile in (tree / "usr/src").glob("linux-headers-*/Makefile"):
         text = makefile.read_text(encoding="utf-8", errors="surrogateescape")
-        if text.startswith("include /usr/src/"):
-            makefile.write_text(text.replace("include /usr/src/", "include $(LAB_TREE)/usr/src/"))
+        if re.search(r"^include /usr/src/", text, re.MULTILINE):  # not the kernel's own Makefile
+            makefile.write_text(
+                re.sub(r"(^include |=)/usr/src/", r"\1$(LAB_TREE)/usr/src/", text, flags=re.M)
+            )
 
 
 def make(work: Work, tree: Path, headers: str, module: Path) -> None:

@@ -8,10 +8,11 @@ import pytest
 
 from lab.base import dirs
 from lab.base.errors import ConfigError
-from lab.imaging import build, builder, recipe
+from lab.imaging import build, builder, mirror, recipe, resolve, toolchain
 from lab.imaging.builder import Build, image_cache
 from lab.imaging.cache import Cache, digest_file
 from lab.imaging.image import FILES
+from lab.imaging.plan import Keys
 from lab.imaging.store import freed, images, sweep
 
 pytestmark = pytest.mark.board
@@ -44,6 +45,7 @@ def test_every_file_is_what_the_manifest_says(image):
 def test_the_root_file_system_has_what_boards_need(image):
     files = listing(image)
     release = image.manifest["kernel"]
+    newer = image.manifest["kernels"]["backports"]
     for path in (
         f"/usr/lib/modules/{release}/updates/fwht_decoder.ko",
         f"/usr/lib/modules/{release}/updates/dma_heaps.ko",
@@ -57,10 +59,40 @@ def test_the_root_file_system_has_what_boards_need(image):
         "/usr/lib/aarch64-linux-gnu/dri/libdril_dri.so",
         f"/usr/lib/modules/{release}/kernel/drivers/scsi/sd_mod.ko",
         "/boot/initrd",
+        "/boot/initrd-backports",
+        f"/boot/vmlinuz-{newer}",
+        f"/usr/lib/modules/{newer}/kernel/drivers/gpu/drm/drm_shmem_helper.ko",
+        f"/usr/lib/modules/{newer}/kernel/fs/squashfs/squashfs.ko",
+        f"/usr/lib/modules/{newer}/updates/fwht_decoder.ko",
+        f"/usr/lib/modules/{newer}/modules.dep.bin",
+        "/opt/qemu-11/usr/bin/qemu-system-aarch64",
+        "/opt/qemu-11/usr/lib/aarch64-linux-gnu/qemu/hw-display-virtio-gpu-pci-gl.so",
     ):
         assert f"{path}\n" in files
     assert "host_ed25519_key" not in files
     assert all(" root/root " in line for line in files.splitlines() if line.startswith(("-", "d", "l")))
+
+
+def test_the_manifest_names_what_comes_from_other_suites(image):
+    about = image.manifest
+    assert about["missing"] == {}
+    assert about["kernels"]["board"] == about["kernel"] != about["kernels"]["backports"]
+    newer = about["roots"]["opt/qemu-11"]["qemu-system-arm"]
+    assert newer != about["packages"]["qemu-system-arm"]
+
+
+def test_a_mirror_without_the_other_suite_gives_an_image_that_says_so(copied):
+    text = copied.read_text()
+    text = text.replace("suite: trixie-backports", "suite: trixie-nowhere")
+    copied.write_text(text)
+    wanted = recipe.load(copied)
+    with image_cache().work() as work:
+        found = resolve.resolve(work, wanted, toolchain.host_architecture(), mirror.choose())
+    assert set(found.missing) == {"backports", "opt/qemu-11"}
+    assert all("trixie-nowhere" in reason for reason in found.missing.values())
+    keys = Keys(wanted, copied.parent, found)
+    assert list(keys.releases) == ["board"]
+    assert {kernel for _, kernel in keys.builds} == {"board"}
 
 
 def test_a_second_build_finds_it(image):
@@ -75,7 +107,7 @@ def test_a_change_in_the_decoder_rebuilds_its_module_and_the_squashfs(image, cop
     source.write_text(source.read_text() + f"\n/* {copied} */\n")
     changed = build(copied)
     made = {name for name, about in changed.manifest["steps"].items() if about["made"]}
-    assert made == {"virtual-decoder", "squashfs"}
+    assert made == {"virtual-decoder", "virtual-decoder-backports", "squashfs"}
     shutil.rmtree(changed.path)
 
 

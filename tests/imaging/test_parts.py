@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab.base.errors import ConfigError
-from lab.imaging import cpio, kernel, toolchain
+from lab.imaging import cpio, kernel, modules, toolchain
 from lab.imaging.apt import Package, parse_uris
 
 HASH = "0123456789abcdef" * 4
@@ -51,6 +51,30 @@ def test_the_kernels_version():
 def test_no_kernel_among_the_packages():
     with pytest.raises(ConfigError, match="no kernel"):
         kernel.version([package("dash")])
+
+
+def test_what_a_module_depends_on():
+    info = b"\0version=1\0depends=vfio,vfio-pci-core,irqbypass\0name=vfio_pci\0"
+    assert modules.needs(b"\x7fELF" + info) == ["vfio", "vfio-pci-core", "irqbypass"]
+    assert modules.needs(b"\x7fELF\0depends=\0name=mc\0") == []
+    assert {modules.plain_name(name) for name in ("vfio-pci-core.ko.xz", "vfio_pci_core")} == {
+        "vfio_pci_core"
+    }
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "include /usr/src/linux-headers-6-common/Makefile\n",
+        "KBUILD_OUTPUT=/usr/src/linux-headers-7\ninclude /usr/src/linux-headers-7-common/Makefile\n",
+    ],
+)
+def test_kernel_headers_name_the_tree(tmp_path, text):
+    folder = tmp_path / "usr/src/linux-headers-7"
+    folder.mkdir(parents=True)
+    (folder / "Makefile").write_text(text)
+    toolchain.unlink_paths(tmp_path)
+    assert (folder / "Makefile").read_text() == text.replace("/usr/src", "$(LAB_TREE)/usr/src")
 
 
 def test_which_files_are_programs(tmp_path):

@@ -43,12 +43,27 @@ def test_a_good_recipe(written):
     assert recipe.load(written()).modules[0].source == "driver"
 
 
+def test_what_comes_from_other_suites(written):
+    extra = """\
+extra_kernels:
+  - {name: new, suite: trixie-backports, package: linux-image-arm64}
+extra_roots:
+  - {prefix: opt/qemu, suite: trixie-backports, packages: [qemu-system-arm], links: {usr/bin/own: ../..}}
+"""
+    text = GOOD.replace("source: driver", "source: driver\n    kernels: [new]") + extra
+    loaded = recipe.load(written(text))
+    assert loaded.extra_suites() == ["trixie-backports"]
+    assert loaded.modules[0].kernels == ["new"]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "line", "message"),
     [
         ("suite: trixie", "suit: trixie", 1, "suit"),
         ("  compiler: gcc-14\n", "", 3, "kernel.compiler' is missing"),
         ("source: driver", "source: nowhere", 10, "nowhere/Kbuild does not exist"),
+        ("source: driver", "source: driver\n    kernels: [board, new]", 11, "no kernel 'new', only board"),
+        ("source: driver", "source: driver\n    kernels: []", 11, "kernels"),
         ("overlay: overlay", "overlay: ../etc", 11, "without '..'"),
         ("overlay: overlay", "overlay: /etc", 11, "below its root"),
         ("initramfs: initramfs", "initramfs: none", 12, "none does not exist"),
