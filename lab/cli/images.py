@@ -45,7 +45,7 @@ def build_image(
         ui.out.print_json(json.dumps(_as_dict(image)))
         return
     state = "cached" if image.cached else "built"
-    ui.out.print(f"{image.name}  {image.digest[:7]}  kernel {_kernels(image)}  {state}")
+    ui.out.print(f"{image.name}  {image.digest[:7]}  kernel {_kernels(image)}  {state}", soft_wrap=True)
     if not image.cached:
         for step, about in sorted(image.manifest["steps"].items(), key=lambda item: -item[1]["seconds"]):
             spent = f"{about['seconds']:5.1f} s" if about["made"] else " cached"
@@ -114,7 +114,8 @@ def _as_dict(image: Image) -> dict[str, object]:
 def _kernels(image: Image) -> str:
     """The board's kernel, further ones by name, and what the mirror did not give."""
     about = image.manifest
-    extra = [f"{name} {release}" for name, release in about.get("kernels", {}).items() if name != "board"]
+    others = {name: release for name, release in about.get("kernels", {}).items() if name != "board"}
+    extra = [f"{name} {release.partition('+')[0]}" for name, release in others.items()]
     return ", ".join([about["kernel"], *extra, *(f"no {name}" for name in about.get("missing", {}))])
 
 
