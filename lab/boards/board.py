@@ -140,27 +140,23 @@ class Board:
         LostGuestError, with the guest's last words, when it does not come up; LabError when the VMM's
         program is not on the board. The board stays as it is then.
         """
-        strategy = self._strategy
-        driver = strategy.vmm
+        driver = self._strategy.vmm
         wanted = vmm or self.target.vmm
         if driver is None or wanted is None:
-            raise ConfigError(
-                f"target {self.target.name} has no virtual machine", hint="it needs vmm: and a VmmDriver"
-            )
-        present: Guest | None = driver.guest
-        if present is not None and present.vmm == wanted and present.answers():
-            return present
-        agent = self.agent
-        self.end_guest()
-        driver.config, driver.board = wanted, agent
-        try:
-            strategy.transition("vm")
-        except SharelabError:
-            raise
-        except Exception as error:  # labgrid has no common root of its errors
-            raise LabError(f"{self.target.name} guest: {_text(error)}") from error
-        started: Guest = driver.guest
-        return started
+            raise ConfigError(f"target {self.target.name} has no vmm: and VmmDriver")
+        if (present := driver.present(wanted)) is None:
+            agent = self.agent
+            self.end_guest()
+            driver.config, driver.board = wanted, agent
+            self._strategy.transition("vm")
+            present = driver.guest
+        guest: Guest = present
+        return guest
+
+    def ssh_destination(self) -> list[str]:
+        """Arguments for ssh(1) that reach the booted board over the connection that is there."""
+        destination: list[str] = self._strategy.ssh_destination()
+        return destination
 
     def end_guest(self) -> None:
         """End the virtual machine on the board, if one runs."""

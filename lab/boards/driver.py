@@ -58,6 +58,11 @@ class VmmDriver(Driver):  # type: ignore[misc]
         if guest is not None:
             guest.close()
 
+    def present(self, config: Vmm) -> Guest | None:
+        """The running guest if it has this configuration and answers."""
+        guest = self.guest
+        return guest if guest is not None and guest.vmm == config and guest.answers() else None
+
     def forget(self) -> None:
         """The board goes: let go of the agent on it, which takes the VMM along."""
         board, self.board = self.board, None

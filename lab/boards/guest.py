@@ -80,6 +80,8 @@ class Guest:
             guest._agent = guest._await(destination)
             guest._agent.call("ping", timeout=20)
         except LostBoardError as error:
+            if board.lost:
+                raise
             failure = guest._failure(error)
             guest.close()
             raise failure from error
