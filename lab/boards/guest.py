@@ -72,6 +72,7 @@ class Guest:
                 keep=keep,
             )
         except CallError as error:
+            guest.close()
             if error.errno == ENOENT:
                 raise LabError(f"{name}: {wanted.argv[0]} is not on the board", hint=wanted.needs) from error
             raise LostGuestError(f"{name}: {error.message}", detail=error.detail) from error

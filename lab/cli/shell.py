@@ -14,6 +14,7 @@ from typing import IO, Annotated
 
 import typer
 
+from lab.base.errors import LabError
 from lab.cli.remote import BoardName, Directory, Iommu, RackBoard
 
 GUEST_SHELL = """
@@ -66,15 +67,13 @@ def shell(
             _type(sys.stdin.fileno(), process.stdin, process)
             process.wait()
     except BrokenPipeError:
-        pass  # the guest has gone, which ssh or the shell there has said
+        raise LabError(f"the guest of {found.name} has gone", hint="lab vm status") from None
     finally:
         process.kill()
         process.wait()
 
 
 def _guest_runs(found: RackBoard) -> None:
-    from lab.base.errors import LabError
-
     with found.agent() as agent:
         if not agent.call("vm_status")["running"]:
             raise LabError(f"no virtual machine runs on {found.name}", hint=f"lab vm start {found.name}")

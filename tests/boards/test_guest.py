@@ -40,6 +40,14 @@ def nothing_left(board):
     return found == wanted or found
 
 
+def ended(guest):
+    """What became of a VMM that is about to end."""
+    deadline = time.monotonic() + 30
+    while (status := guest.status())["running"] and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return status
+
+
 @pytest.fixture(scope="module")
 def linux(board):
     """The board, booted once for the module."""
@@ -126,7 +134,7 @@ def test_killed_vmm_is_told_at_once_and_leaves_nothing(linux):
     linux.agent.call("start", argv=kill)
     with pytest.raises(LostGuestError, match=r"virt-smmu guest: (connection lost|agent ended) during run"):
         guest.agent.run(["sleep", "60"])
-    assert guest.status()["returncode"] == -9
+    assert ended(guest)["returncode"] == -9
     assert nothing_left(linux) is True
 
 
@@ -144,11 +152,8 @@ def test_panicking_guest_is_told_and_its_last_words_are_kept(linux):
     guest = linux.guest(HUGE)
     with pytest.raises(LostGuestError):
         guest.agent.run(["sh", "-c", "echo 1 >/proc/sys/kernel/sysrq; echo c >/proc/sysrq-trigger; sleep 60"])
-    deadline = time.monotonic() + 30
-    while guest.status()["running"] and time.monotonic() < deadline:
-        time.sleep(0.5)
+    assert not ended(guest)["running"], "panic=-1 and -no-reboot end the VMM"
     assert "Kernel panic" in guest.console_since()
-    assert not guest.status()["running"], "panic=-1 and -no-reboot end the VMM"
     assert nothing_left(linux) is True
 
 
@@ -180,4 +185,17 @@ def test_program_that_is_not_on_the_board_is_told_with_what_to_do(linux):
 def test_more_memory_than_the_board_has_is_told(linux):
     with pytest.raises(LostGuestError, match="could not reserve 4096 huge pages"):
         linux.guest(HUGE.model_copy(update={"memory": "8G"}))
+    assert nothing_left(linux) is True
+
+
+def test_decoder_goes_into_the_guest_and_comes_back(linux):
+    node = next(decoder for decoder in linux.target.decoders if decoder.name == "wide")
+    bound = lambda agent: {d["device"] for d in agent.call("decoders")}  # noqa: E731
+    assert node.device in bound(linux.agent)
+    guest = linux.guest(HUGE.model_copy(update={"backing": "memfd", "video": "vfio"}))
+    assert node.device not in bound(linux.agent)
+    found = guest.agent.call("load", module="fwht_decoder", params={"address_bits": [32]})
+    assert len(found["devices"]) == 1
+    linux.end_guest()
+    assert node.device in bound(linux.agent)
     assert nothing_left(linux) is True
