@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import struct
 import time
 
@@ -25,9 +26,14 @@ if TYPE_CHECKING:
 FEATURES = {"virgl": 0, "edid": 1, "resource-uuid": 2, "resource-blob": 3, "context-init": 4}
 """Bits of the virtio device."""
 
-# virglrenderer, src/virgl_protocol.h: what makes a resource for a blob; a buffer of bytes needs no format.
+# virglrenderer, src/virgl_protocol.h: what makes a resource for a blob
 PIPE_RESOURCE_CREATE, PIPE_RESOURCE_WORDS = 48, 11
-PIPE_BUFFER, FORMAT_R8, BIND_CUSTOM = 0, 64, 1 << 17  # virgl_hw.h
+# virgl_hw.h, p_defines.h: as a display wants its texture, which the host has to allocate as a dma-buf
+TEXTURE_2D, B8G8R8X8 = 2, 2
+RENDER_TARGET, SAMPLER_VIEW, SCANOUT, SHARED, LINEAR = 1 << 1, 1 << 3, 1 << 18, 1 << 20, 1 << 22
+BLOB = 1
+SHOWN = 32
+"""Pixels of a side of the texture that is tried: one page."""
 
 ANSWERS = 2.0
 """Seconds in which a VMM answers a command; an emulated one takes milliseconds."""
@@ -66,7 +72,7 @@ def gpu_capabilities() -> dict[str, Found]:
     if found["resource-uuid"][0]:
         found["resource-uuid"] = _said(gpu_export_uuid(4096, keep=False))
     if found["host-visible"][0]:
-        found["host3d-dmabuf"] = _said(gpu_host_blob(4096, keep=False))
+        found["host3d-dmabuf"] = _said(gpu_host_blob(SHOWN, SHOWN, keep=False))
     else:
         found["host3d-dmabuf"] = found["host-visible"]
     return found
@@ -84,15 +90,14 @@ def board_capabilities(device: str, gles: bool = True) -> dict[str, Found]:
     return found
 
 
-def gpu_host_blob(
-    size: int, width: int = 0, capset: str | None = None, keep: bool = True, cross_device: bool = False
-) -> dict[str, Any]:
-    """Try to have the VMM allocate a blob (HOST3D), map it here and export it.
+def gpu_host_blob(width: int, height: int, capset: str | None = None, keep: bool = True) -> dict[str, Any]:
+    """Try to have the VMM allocate a texture of 32-bit pixels as a blob (HOST3D), export it and map it here.
 
-    By a context of ``capset``, by default the first of virgl2 and virgl that there is; there the blob is a
-    buffer of ``size`` bytes. Answers as `gpu.gpu_blob`.
+    ``capset``: of the context that makes it, by default the first of virgl2 and virgl that there is. Answers
+    as `gpu.gpu_blob`, with what the VMM said of a refusal in ``message``.
     """
     from .gpu import gpu_blob
+    from .kmsg import KernelLog
 
     fd = virtgpu.open_node()
     try:
@@ -100,15 +105,16 @@ def gpu_host_blob(
     finally:
         os.close(fd)
     kind = capset or next((name for name in ("virgl2", "virgl") if name in offered), None)
-    command = buffer_command(size) if kind in ("virgl", "virgl2") else b""
-    answer = gpu_blob(
-        size,
-        mem="host3d",
-        capset=kind,
-        command=command,
-        blob_id=1 if command else 0,
-        cross_device=cross_device,
-    )
+    size = allocators.whole(width * height * 4, allocators.PAGE)
+    log = KernelLog()
+    try:
+        answer = gpu_blob(
+            size, mem="host3d", capset=kind, command=texture_command(width, height), blob_id=BLOB
+        )
+        if answer["stage"] != "done" and (said := vmm_answers(log.lines())):
+            answer["message"] += f": {said[0]}"
+    finally:
+        log.close()
     return _kept(answer, keep)
 
 
@@ -142,12 +148,25 @@ def gpu_export_uuid(size: int, keep: bool = True) -> dict[str, Any]:
     return _kept(answer, keep)
 
 
-def buffer_command(size: int) -> bytes:
-    """Return the virgl command that makes a buffer of ``size`` bytes, which is then blob 1 of its context."""
-    words = (PIPE_BUFFER, FORMAT_R8, BIND_CUSTOM, size, 1, 1, 1, 0, 0, 0, 1)
-    assert len(words) == PIPE_RESOURCE_WORDS
+def texture_command(width: int, height: int) -> bytes:
+    """Return the virgl command that makes a texture, which is then blob `BLOB` of its context."""
+    bind = RENDER_TARGET | SAMPLER_VIEW | SCANOUT | SHARED | LINEAR
+    # target, format, bind, width, height, depth, layers, last level, samples, flags, blob
+    words = (TEXTURE_2D, B8G8R8X8, bind, width, height, 1, 1, 0, 0, 0, BLOB)
     header = PIPE_RESOURCE_CREATE | PIPE_RESOURCE_WORDS << 16
-    return struct.pack(f"<{1 + len(words)}I", header, *words)
+    return struct.pack(f"<{1 + PIPE_RESOURCE_WORDS}I", header, *words)
+
+
+def vmm_answers(log: list[str]) -> list[str]:
+    """Pick from a kernel log what the VMM refused: virtgpu_vq.c, virtio_gpu_dequeue_ctrl_func."""
+    from .gputrace import COMMANDS
+
+    found = []
+    for line in log:
+        if match := re.search(r"\*ERROR\* response (0x[0-9a-f]+) \(command (0x[0-9a-f]+)\)", line):
+            response, command = (COMMANDS.get(int(word, 16), "").upper() or word for word in match.groups())
+            found.append(f"the VMM answered {command} with {response}")
+    return found
 
 
 def feature_bits(text: str) -> set[int]:

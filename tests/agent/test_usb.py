@@ -64,13 +64,26 @@ def test_who_lacks_a_feature_is_named():
     assert "Linux" in capabilities._bit("resource-uuid", None, {2, 3})[1]
 
 
-def test_the_command_that_makes_a_buffer_says_its_own_length():
+def test_the_command_that_makes_a_texture_says_its_own_length():
     """A header of command, object and number of words, as virglrenderer's VIRGL_CMD0 lays it out."""
-    words = struct.unpack("<12I", capabilities.buffer_command(6144))
+    words = struct.unpack("<12I", capabilities.texture_command(64, 48))
     assert words[0] & 0xFF == 48
     assert words[0] >> 16 == len(words) - 1
-    assert words[4] == 6144
-    assert words[-1] == 1  # its blob_id
+    assert words[4:6] == (64, 48)
+    assert words[-1] == capabilities.BLOB
+
+
+def test_what_the_vmm_refused_is_told_by_name():
+    """As Linux 6.12 logs it; another command's number stays one."""
+    log = [
+        "[drm] features: +virgl +edid +resource_blob +host_visible",
+        "[drm:virtio_gpu_dequeue_ctrl_func [virtio_gpu]] *ERROR* response 0x1200 (command 0x208)",
+        "[drm:virtio_gpu_dequeue_ctrl_func [virtio_gpu]] *ERROR* response 0x1203 (command 0x777)",
+    ]
+    assert capabilities.vmm_answers(log) == [
+        "the VMM answered RESOURCE_MAP_BLOB with ERR_UNSPEC",
+        "the VMM answered 0x777 with ERR_INVALID_RESOURCE_ID",
+    ]
 
 
 def test_the_memfd_behind_a_buffer_is_found_by_kind():
