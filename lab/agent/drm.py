@@ -42,6 +42,7 @@ CREATE_DUMB = ioctl.both("DRM_IOCTL_MODE_CREATE_DUMB", "d", 0xB2, drm_mode_creat
 DESTROY_DUMB = ioctl.both("DRM_IOCTL_MODE_DESTROY_DUMB", "d", 0xB4, drm_mode_destroy_dumb)
 PRIME_HANDLE_TO_FD = ioctl.both("DRM_IOCTL_PRIME_HANDLE_TO_FD", "d", 0x2D, drm_prime_handle)
 PRIME_FD_TO_HANDLE = ioctl.both("DRM_IOCTL_PRIME_FD_TO_HANDLE", "d", 0x2E, drm_prime_handle)
+SET_MASTER = ioctl.none("DRM_IOCTL_SET_MASTER", "d", 0x1E)
 DROP_MASTER = ioctl.none("DRM_IOCTL_DROP_MASTER", "d", 0x1F)
 GEM_CLOSE = ioctl.write("DRM_IOCTL_GEM_CLOSE", "d", 0x09, drm_gem_close)
 
@@ -58,6 +59,11 @@ def node(driver: str, kind: str = "card") -> str | None:
         if name.startswith(kind) and name[len(kind) :].isdigit() and driver in drivers(name):
             return f"/dev/dri/{name}"
     return None
+
+
+def master(card: int, wanted: bool) -> None:
+    """Become the card's master, who alone sets modes, or give that up; ``OSError`` EBUSY: it is another."""
+    (SET_MASTER if wanted else DROP_MASTER)(card, 0)
 
 
 def drivers(name: str) -> set[str]:

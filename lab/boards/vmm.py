@@ -15,8 +15,9 @@ class Vmm(Strict):
     ``binary`` is a name or a path on the board, ``qemu-11`` the image's QEMU from backports. ``kernel`` is
     the guest's: the board's own, or the newer one from backports. ``backing`` is what the guest's RAM is
     made of: a memfd of 4 KiB pages, or one of 2 MiB huge pages. ``gpu``: a 2D virtio-gpu with blob
-    resources, one without, one with virgl, or none. ``rendernode`` is what virgl draws with; ``/dev/null``
-    is Mesa's software renderer. ``video``: nothing, or the board's first decoder, given away by VFIO.
+    resources, one without, one with virgl, one with virgl, blobs and a window for host memory, or none.
+    ``rendernode`` is what virgl draws with; ``/dev/null`` is Mesa's software renderer. ``video``: nothing,
+    or the board's first decoder, given away by VFIO.
     """
 
     kind: Literal["qemu", "crosvm"] = "qemu"
@@ -24,7 +25,7 @@ class Vmm(Strict):
     kernel: Literal["board", "backports"] = "board"
     memory: str = Field(default="512M", pattern=r"^\d+[MG]$")
     backing: Literal["memfd", "hugetlb"] = "memfd"
-    gpu: Literal["blob", "2d", "virgl", "none"] = "blob"
+    gpu: Literal["blob", "2d", "virgl", "virgl-blob", "none"] = "blob"
     rendernode: str = "/dev/null"
     video: Literal["none", "vfio"] = "none"
     cmdline: str = ""

@@ -14,6 +14,7 @@ GPUS: dict[str, tuple[str, ...]] = {
     "2d": ("virtio-gpu-pci",),
     "blob": ("virtio-gpu-pci", "blob=on"),
     "virgl": ("virtio-gpu-gl-pci",),
+    "virgl-blob": ("virtio-gpu-gl-pci", "blob=on", "hostmem=256M"),
 }
 """`Vmm.gpu` -> device and its properties. What each can do: docs/targets.md."""
 
@@ -38,7 +39,7 @@ def command(vmm: Vmm, places: Places) -> Command:
     if vmm.gpu != "none":
         kind, *properties = GPUS[vmm.gpu]
         argv += ["-device", _pci(kind, "id=gpu", *properties), "-d", TRACE, "-D", f"{places.folder}/trace"]
-    if vmm.gpu == "virgl":
+    if vmm.gpu.startswith("virgl"):
         # The only display that gives the guest's textures away as dma-bufs; nobody needs to listen to it.
         argv += ["-display", f"dbus,p2p=on,gl=on,rendernode={vmm.rendernode}"]
         if vmm.rendernode == "/dev/null":
