@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lab.base.words import Verdict
-from lab.runs.crossings.guest_memory import guest_blob, wrong_buffer
+from lab.runs.crossings.guest_memory import guest_blob, resource_uuid, wrong_buffer
 
 
 @pytest.mark.path("guest-blob")
@@ -34,4 +34,11 @@ def test_control_wrong_buffer_is_noticed(crossing, stream):
 def test_control_without_the_trace_nothing_is_proved(crossing, stream):
     """Right pixels alone: nobody listened to the VMM, so nobody may say zero-copy."""
     share = crossing.prove("untraced", lambda held: guest_blob(held, stream, "untraced", listen=False))
+    assert share.as_expected, share.explain()
+
+
+@pytest.mark.path("resource-uuid")
+def test_resource_by_uuid(crossing, stream):
+    """The proposal of 2019: a resource that other virtio devices find by its UUID."""
+    share = crossing.prove("resource-uuid", lambda held: resource_uuid(held, stream))
     assert share.as_expected, share.explain()

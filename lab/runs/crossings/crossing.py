@@ -116,11 +116,6 @@ class Crossing:
         references = stream.references("NV12", stride=layout.get("bytesperline"), height=layout.get("height"))
         return Shared(raw, facts, references, layout.get("sizeimage") or len(references[0]))
 
-    def release(self, guest: Guest, in_guest: int, on_board: int) -> None:
-        """Let go of a buffer on both sides."""
-        self.agent.call("free", handle=on_board)
-        guest.agent.call("free", handle=in_guest)
-
     def finish(self) -> None:
         """Take the guest's words into the attempt's log; close in the guest what the test opened."""
         guest, self._guest = self._guest, None
@@ -133,6 +128,8 @@ class Crossing:
             guest.agent.call("reset", timeout=10)
         except LabError:
             self._attempt.detail = guest.last_words()
+        if guest.vmm.video != "none":
+            self.board.end_guest()  # others want the decoder
 
 
 def unsupported(path: str, facts: VmmFacts, decoder: Decoder, stream: Stream) -> Shared | None:

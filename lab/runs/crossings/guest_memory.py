@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+from lab.base.errors import BoardError
+from lab.boards.agent import Agent
 from lab.boards.guest import Guest
 from lab.media import Stream
 from lab.runs.crossings.crossing import Crossing, Shared, facts_of, unsupported
-from lab.sharing import across, offered, pages_written, transfers
+from lab.sharing import PATHS, VmmFacts, across, pages_written, transfers
 
 WORD = bytes(range(0x30, 0x40))
 """What is written on one side and looked for on the other; no frame begins or ends like that."""
@@ -21,17 +24,74 @@ def guest_blob(crossing: Crossing, stream: Stream, path: str, *, listen: bool = 
 
     ``listen``: look at the VMM's trace; without it nobody knows whether it copied.
     """
-    guest = crossing.guest(backing="hugetlb")
-    guest.agent.call("load", module="virtio_gpu")
-    facts = facts_of(offered(guest.agent.call("gpu_info")), guest)
+    guest, facts = blob_guest(crossing)
+    if lacking := unsupported(path, facts, crossing.decoder, stream):
+        return lacking
+    allocator = "guest-blob" if path == "untraced" else path
+    begin = guest.trace_mark()
+    blob, lifted = make_and_lift(crossing, guest, allocator, crossing.frame_size(stream))
+    shared = decode_into(crossing, guest, path, stream, blob, lifted, begin if listen else None)
+    return crossing.shared(shared, facts, stream)
+
+
+def wrong_buffer(crossing: Crossing, stream: Stream) -> Shared:
+    """As `guest_blob`, but the decoder is given the dma-buf of another resource than the guest reads."""
+    guest, facts = blob_guest(crossing)
+    if lacking := unsupported("wrong-buffer", facts, crossing.decoder, stream):
+        return lacking
+    size = crossing.frame_size(stream)
+    begin = guest.trace_mark()
+    read, held = make_and_lift(crossing, guest, "guest-blob-contig", size)
+    _, given = make_and_lift(crossing, guest, "guest-blob-contig", size)
+    evidence = decode_into(crossing, guest, "wrong-buffer", stream, read, held, begin, given=given)
+    return crossing.shared(evidence, facts, stream)
+
+
+def resource_uuid(crossing: Crossing, stream: Stream) -> Shared:
+    """A resource that other virtio devices may find by its UUID: the 2019 proposal, where a VMM has it."""
+    path = "resource-uuid"
+    guest, facts = blob_guest(crossing)
     if lacking := unsupported(path, facts, crossing.decoder, stream):
         return lacking
     size = crossing.frame_size(stream)
-    allocator = "guest-blob" if path == "untraced" else path
     begin = guest.trace_mark()
-    blob, lifted = make_and_lift(crossing, guest, allocator, size)
-    canaries = exchange(crossing, guest, lifted["handle"], blob["handle"], size)
-    raw = crossing.share(stream, handle=lifted["handle"], allocator=allocator)
+    blob, lifted = lift(crossing, lambda: guest.agent.call("gpu_export_uuid", size=size))
+    return crossing.shared(decode_into(crossing, guest, path, stream, blob, lifted, begin), facts, stream)
+
+
+def blob_guest(crossing: Crossing) -> tuple[Guest, VmmFacts]:
+    """The guest with a 2D virtio-gpu that has blobs, its RAM on huge pages; and what was found there."""
+    guest = crossing.guest(backing="hugetlb")
+    return guest, guest_facts(guest)
+
+
+def guest_facts(guest: Guest, **more: tuple[bool, str]) -> VmmFacts:
+    """What a guest's virtio-gpu has; ``more``: what else was found, by requirement with ``_`` for ``-``."""
+    guest.agent.call("load", module="virtio_gpu")
+    found = guest.agent.call("gpu_capabilities")
+    found |= {name.replace("_", "-"): value for name, value in more.items()}
+    return facts_of(found, guest)
+
+
+def decode_into(
+    crossing: Crossing,
+    guest: Guest,
+    path: str,
+    stream: Stream,
+    blob: dict[str, Any],
+    lifted: dict[str, Any],
+    begin: int | None,
+    *,
+    given: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The evidence of ``path``: words are exchanged, the decoder writes, the guest reads and shows.
+
+    ``blob``: the guest's buffer; ``lifted``: the dma-buf that the VMM has of it; ``given``: what the
+    decoder gets instead. ``begin``: of the VMM's trace, before the resource was made; None: not looked at.
+    """
+    size = crossing.frame_size(stream)
+    canaries = exchange(crossing.agent, guest.agent, lifted["handle"], blob["handle"], size)
+    raw = crossing.share(stream, handle=(given or lifted)["handle"], allocator=PATHS[path].allocator.name)
     frames = screen = None
     if raw["stage"] == "done":
         frames = [guest.agent.call("read", handle=blob["handle"], size=raw["frames"][0]["bytesused"])]
@@ -41,62 +101,42 @@ def guest_blob(crossing: Crossing, stream: Stream, path: str, *, listen: bool = 
         raw,
         path,
         frames=frames,
-        copies=transfers(guest.trace_since(begin) if listen else None, resource=blob["resource"]),
+        copies=transfers(None if begin is None else guest.trace_since(begin), resource=blob["resource"]),
         dmabuf={key: lifted[key] for key in ("exporter", "inode", "size")},
         guest_pages=crossing.agent.call("vm_pages", phys=written) if written else None,
         canaries=canaries,
         screen=screen,
     )
-    crossing.release(guest, blob["handle"], lifted["handle"])
-    return crossing.shared(evidence, facts, stream)
-
-
-def wrong_buffer(crossing: Crossing, stream: Stream) -> Shared:
-    """As `guest_blob`, but the decoder is given the dma-buf of another resource than the guest reads."""
-    path = "wrong-buffer"
-    guest = crossing.guest(backing="hugetlb")
-    guest.agent.call("load", module="virtio_gpu")
-    facts = facts_of(offered(guest.agent.call("gpu_info")), guest)
-    if lacking := unsupported(path, facts, crossing.decoder, stream):
-        return lacking
-    size = crossing.frame_size(stream)
-    begin = guest.trace_mark()
-    read, held = make_and_lift(crossing, guest, "guest-blob-contig", size)
-    _, given = make_and_lift(crossing, guest, "guest-blob-contig", size)
-    canaries = exchange(crossing, guest, held["handle"], read["handle"], size)
-    raw = crossing.share(stream, handle=given["handle"], allocator="guest-blob-contig")
-    frames = [
-        guest.agent.call("read", handle=read["handle"], size=frame["bytesused"]) for frame in raw["frames"]
-    ]
-    evidence = across(
-        raw,
-        path,
-        frames=frames,
-        copies=transfers(guest.trace_since(begin), resource=read["resource"]),
-        dmabuf={key: held[key] for key in ("exporter", "inode", "size")},
-        canaries=canaries,
-    )
-    guest.agent.call("reset")
-    crossing.agent.call("reset")
-    return crossing.shared(evidence, facts, stream)
+    for buffer in filter(None, (lifted, given)):
+        crossing.agent.call("free", handle=buffer["handle"])
+    guest.agent.call("free", handle=blob["handle"])
+    return evidence
 
 
 def make_and_lift(
     crossing: Crossing, guest: Guest, allocator: str, size: int
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """A blob in the guest, and the dma-buf that the VMM made of it, taken over by the board's agent."""
+    blob, lifted = lift(crossing, lambda: guest.agent.call("allocate", allocator=allocator, size=size))
+    return blob | guest.agent.call("gpu_resource", handle=blob["handle"]), lifted
+
+
+def lift(crossing: Crossing, make: Callable[[], dict[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What ``make`` gave, and the one dma-buf that the VMM has more since.
+
+    Raises BoardError where it has not exactly one more: then nobody knows which is the guest's.
+    """
     agent = crossing.agent
     before = {found["inode"] for found in agent.call("vm_dmabufs")}
-    blob = guest.agent.call("allocate", allocator=allocator, size=size)
+    made = make()
     new = [found["inode"] for found in agent.call("vm_dmabufs") if found["inode"] not in before]
-    assert len(new) == 1, f"the VMM made {len(new)} dma-bufs of one blob"
-    blob |= guest.agent.call("gpu_resource", handle=blob["handle"])
-    return blob, agent.call("vm_lift", inode=new[0])
+    if len(new) != 1:
+        raise BoardError(f"the VMM has {len(new)} new dma-bufs for one resource of the guest")
+    return made, agent.call("vm_lift", inode=new[0])
 
 
-def exchange(crossing: Crossing, guest: Guest, on_board: int, in_guest: int, size: int) -> dict[str, bool]:
+def exchange(board: Agent, there: Agent, on_board: int, in_guest: int, size: int) -> dict[str, bool]:
     """Write a word on each side, at the two ends of the buffer, and look for it on the other."""
-    board, there = crossing.agent, guest.agent
     last = size - len(WORD)
     board.call("write", handle=on_board, data=WORD, offset=0)
     there.call("write", handle=in_guest, data=WORD[::-1], offset=last)
@@ -106,24 +146,24 @@ def exchange(crossing: Crossing, guest: Guest, on_board: int, in_guest: int, siz
     }
 
 
-def show(crossing: Crossing, guest: Guest, handle: int, frame: bytes) -> bool | None:
-    """Put the buffer on the guest's display, and look whether the VMM's picture has the frame's bytes.
-
-    The bytes are taken as 32-bit pixels, as they lie; the display drops each fourth. None where the
-    frame is too small for a display.
-    """
+def show(crossing: Crossing, guest: Guest, handle: int, frame: bytes) -> bool:
+    """Put the buffer on the guest's display, and look whether the VMM's picture has the frame's bytes."""
     height = len(frame) // (4 * WIDTH)
-    if height < WIDTH:
-        return None
     shown = guest.agent.call("gpu_scanout", handle=handle, width=WIDTH, height=height)
     try:
         guest.agent.call("gpu_flush", display=shown["display"])
-        picture = crossing.agent.call("vm_screendump")
+        return matches(crossing.agent.call("vm_screendump"), frame)
     finally:
         guest.agent.call("free", handle=shown["display"])
-    pixels = frame[: 4 * WIDTH * height]
+
+
+def matches(picture: dict[str, Any], frame: bytes) -> bool:
+    """Whether a screendump has the frame's bytes, taken as rows of WIDTH XR24 pixels as they lie.
+
+    The display drops each fourth byte.
+    """
+    height = len(frame) // (4 * WIDTH)
     wanted = bytearray(3 * WIDTH * height)
     for place, channel in enumerate((2, 1, 0)):  # XR24 lies as blue, green, red, unused
-        wanted[place::3] = pixels[channel::4]
-    found: bool = picture["data"] == bytes(wanted)
-    return found
+        wanted[place::3] = frame[channel : 4 * WIDTH * height : 4]
+    return bool(picture["data"] == bytes(wanted))

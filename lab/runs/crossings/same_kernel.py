@@ -1,4 +1,4 @@
-"""Paths on the board alone: the decoder's buffer sampled by the GPU."""
+"""Paths on the board alone: the decoder's buffer sampled by the GPU, or sent to a USB disk."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import Any
 from lab.base.errors import BoardError
 from lab.media import Stream
 from lab.runs.crossings.crossing import Crossing, Shared, facts_of, unsupported
-from lab.sharing import ALLOCATORS, Allocator, across
+from lab.sharing import ALLOCATORS, Allocator, VmmFacts, across, ended
 
 OWN = ALLOCATORS["decoder-mmap"]
+SECTOR = 512
+"""Bytes of which a disk takes whole ones."""
 
 
 def gpu_import(crossing: Crossing, stream: Stream, allocator: Allocator = OWN) -> Shared:
@@ -39,3 +41,59 @@ def gpu_import(crossing: Crossing, stream: Stream, allocator: Allocator = OWN) -
     for handle in (seen["picture"], buffer["handle"]):
         agent.call("free", handle=handle)
     return crossing.shared(evidence, facts, stream, packed=True)
+
+
+def usb_pages(crossing: Crossing, stream: Stream) -> Shared:
+    """The decoder writes a udmabuf; the USB host controller takes the pages of the memfd behind it."""
+    path = "usb-pages"
+    agent = crossing.agent
+    facts = _usb_facts(crossing)
+    if lacking := unsupported(path, facts, crossing.decoder, stream):
+        return lacking
+    size = crossing.frame_size(stream)
+    handle = agent.call("allocate", allocator="udmabuf-4k", size=size)["handle"]
+    raw = crossing.share(stream, handle=handle, allocator="udmabuf-4k")
+    frames, sent = None, None
+    if raw["stage"] == "done":
+        agent.call("usb_store", data=bytes(-(-size // SECTOR) * SECTOR))  # what was there is not the frame
+        sent = agent.call("usb_write", handle=handle, size=size)
+        frames = [agent.call("usb_load", size=size) if sent["stage"] == "done" else b""]
+        raw["faults"] = (raw["faults"] or 0) + (sent["faults"] or 0)
+        raw["fault_lines"] = [*raw["fault_lines"], *sent["fault_lines"]]
+    evidence = across(
+        raw,
+        path,
+        frames=frames,
+        consumer=sent["consumer"] if sent else None,
+        missing=sent["missing"] if sent else (),
+    )
+    agent.call("free", handle=handle)
+    return crossing.shared(evidence, facts, stream)
+
+
+def usb_dmabuf(crossing: Crossing, stream: Stream) -> Shared:
+    """The same with a mapping of the dma-buf itself, which has no struct pages to do I/O on."""
+    path = "usb-dmabuf"
+    agent = crossing.agent
+    facts = _usb_facts(crossing)
+    if lacking := unsupported(path, facts, crossing.decoder, stream):
+        return lacking
+    size = crossing.frame_size(stream)
+    handle = agent.call("allocate", allocator="udmabuf-4k", size=size)["handle"]
+    tried = agent.call("usb_write", handle=handle, size=size, through="mapping")
+    if tried["stage"] == "done":  # a kernel that can
+        raw = crossing.share(stream, handle=handle, allocator="udmabuf-4k")
+        tried = agent.call("usb_write", handle=handle, size=size, through="mapping")
+        frames = [agent.call("usb_load", size=size)]
+        evidence = across(raw, path, frames=frames, consumer=tried["consumer"])
+    else:
+        words = f"{tried['consumer']['how']}: {tried['message']}"
+        importer = tried["consumer"]["device"]
+        evidence = ended(path, tried["stage"], tried["errno"], words, importer=importer)
+    agent.call("free", handle=handle)
+    return crossing.shared(evidence, facts, stream)
+
+
+def _usb_facts(crossing: Crossing) -> VmmFacts:
+    found = crossing.agent.call("board_capabilities", device=crossing.decoder.device, gles=False)
+    return facts_of({"usb-disk": found["usb-disk"]})

@@ -1,0 +1,71 @@
+"""The board's decoder given to the guest by VFIO: the guest allocates, decodes and shows."""
+
+from __future__ import annotations
+
+from lab.boards.agent import Agent
+from lab.media import Stream
+from lab.runs.crossings.crossing import Crossing, Shared, facts_of, unsupported
+from lab.runs.crossings.guest_memory import WIDTH, exchange, guest_facts, matches
+from lab.sharing import across, transfers
+
+PATH = "vfio-decoder"
+
+
+def vfio_decoder(crossing: Crossing, stream: Stream) -> Shared:
+    """The guest decodes into its decoder's own buffer, which its virtio-gpu imports."""
+    entry = crossing.decoder.entry
+    group = crossing.agent.call("board_capabilities", device=entry.device, gles=False)["iommu-group"]
+    if lacking := unsupported(PATH, facts_of({"iommu-group": group}), crossing.decoder, stream):
+        return lacking
+    guest = crossing.guest(kernel="backports", video="vfio")
+    there = guest.agent
+    loaded = there.call("load", module=entry.module, params={"address_bits": [entry.address_bits]})
+    [device] = loaded["devices"]  # the VMM chose its slot
+    facts = guest_facts(guest, iommu_group=group)
+    if lacking := unsupported(PATH, facts, crossing.decoder, stream):
+        return lacking
+    size = crossing.frame_size(stream)
+    first = stream.frames[0]
+    node = next(found["node"] for found in there.call("decoders") if found["device"] == device)
+    begin = guest.trace_mark()
+    shape = {"node": node, "width": first.width, "height": first.height}
+    buffer = there.request("allocate", {"allocator": "decoder-mmap", "size": size, **shape}, timeout=30)
+    handle = buffer["handle"]
+    before = {found["inode"] for found in crossing.agent.call("vm_dmabufs")}
+    shown = there.call("gpu_scanout", handle=handle, width=WIDTH, height=size // (4 * WIDTH))
+    raw = there.request(
+        "share",
+        {
+            "stream": stream.data,
+            "sizes": stream.sizes,
+            "allocator": "decoder-mmap",
+            "device": device,
+            "handles": [handle],
+        },
+        timeout=60,
+    )
+    frames = screen = None
+    if raw["stage"] == "done":
+        frames = [there.call("read", handle=handle, size=raw["frames"][0]["bytesused"])]
+        there.call("gpu_flush", display=shown["display"])
+        screen = matches(crossing.agent.call("vm_screendump"), frames[0])
+    evidence = across(
+        raw,
+        PATH,
+        frames=frames,
+        copies=transfers(guest.trace_since(begin), resource=shown["resource"]),
+        canaries=_exchange(crossing, there, handle, before, size),
+        screen=screen,
+    )
+    return crossing.shared(evidence, facts, stream)
+
+
+def _exchange(
+    crossing: Crossing, there: Agent, handle: int, before: set[int], size: int
+) -> dict[str, bool] | None:
+    """Words between the guest's buffer and the dma-buf that the VMM has of it; None where it has none."""
+    agent = crossing.agent
+    new = [found["inode"] for found in agent.call("vm_dmabufs") if found["inode"] not in before]
+    if not new:
+        return None
+    return exchange(agent, there, agent.call("vm_lift", inode=new[-1])["handle"], handle, size)

@@ -1,0 +1,130 @@
+"""Memory that the host's GPU stack allocates for a guest that draws, and the copies without blobs."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from lab.boards.guest import Guest
+from lab.media import Stream
+from lab.runs.crossings.crossing import Crossing, Shared, unsupported
+from lab.runs.crossings.guest_memory import WIDTH, decode_into, guest_facts, lift
+from lab.sharing import VmmFacts, across, transfers
+
+COLOUR = (0x11, 0x5A, 0xC3, 0x7E)
+"""What the guest clears its texture to, so that the host finds it among the VMM's dma-bufs."""
+OTHER = (0x77, 0x08, 0x91, 0x3D)
+
+
+def virgl_texture(crossing: Crossing, stream: Stream) -> Shared:
+    """A texture of the guest is the decoder's output: the question of the 2019 discussion.
+
+    The host's GPU stack allocates it when the guest makes a gbm buffer; the VMM's display exports it.
+    """
+    path = "virgl-texture"
+    guest, facts = virgl_guest(crossing)
+    if lacking := unsupported(path, facts, crossing.decoder, stream):
+        return lacking
+    first = stream.frames[0]
+    begin = guest.trace_mark()
+    before = {found["inode"] for found in crossing.agent.call("vm_dmabufs")}
+    shape = {"width": first.width, "height": first.height, "colour": COLOUR}
+    texture = guest.agent.request("virgl_texture", shape, timeout=90)
+    lifted = _holding(crossing, bytes(COLOUR), before)
+    canaries = _exchange(
+        crossing, guest, texture["texture"], lifted["handle"], 4 * first.width * first.height
+    )
+    raw = crossing.share(stream, handle=lifted["handle"], allocator=path)
+    frames = None
+    if raw["stage"] == "done":
+        frames = [_sample(guest, texture["texture"])[: raw["frames"][0]["bytesused"]]]
+    evidence = across(
+        raw,
+        path,
+        frames=frames,
+        copies=transfers(guest.trace_since(begin), resource=texture["resource"]),
+        dmabuf={key: lifted[key] for key in ("exporter", "inode", "size")},
+        canaries=canaries,
+        consumer={"name": "GPU of the guest", "how": f"sampled through {texture['renderer']}"},
+    )
+    crossing.agent.call("free", handle=lifted["handle"])
+    guest.agent.call("free", handle=texture["texture"])
+    return crossing.shared(evidence, facts, stream)
+
+
+def guest_copied(crossing: Crossing, stream: Stream) -> Shared:
+    """A buffer that is no blob: what the decoder wrote reaches the VMM's display by a transfer."""
+    path = "guest-copied"
+    guest, facts = virgl_guest(crossing)
+    there = guest.agent
+    size = crossing.frame_size(stream)
+    begin = guest.trace_mark()
+    options = {"allocator": "virtio-gpu-dumb", "size": size, "width": WIDTH}
+    buffer = there.request("allocate", options, timeout=30)
+    raw = crossing.decoder.share(stream, allocator="decoder-mmap")
+    there.call("write", handle=buffer["handle"], data=raw["frames"][0]["data"])
+    height = size // (4 * WIDTH)
+    shown = there.call("gpu_scanout", handle=buffer["handle"], width=WIDTH, height=height)
+    there.call("gpu_flush", display=shown["display"])
+    evidence = across(
+        raw,
+        path,
+        frames=[there.call("read", handle=buffer["handle"], size=raw["frames"][0]["bytesused"])],
+        copies=transfers(guest.trace_since(begin), resource=shown["resource"]),
+    )
+    for handle in (shown["display"], buffer["handle"]):
+        there.call("free", handle=handle)
+    return crossing.shared(evidence, facts, stream)
+
+
+def host3d_blob(crossing: Crossing, stream: Stream) -> Shared:
+    """A blob that the host's GPU stack allocates at the guest's wish (HOST3D), where the VMM has such."""
+    path = "host3d-blob"
+    guest, facts = virgl_guest(crossing, "virgl-blob")
+    if lacking := unsupported(path, facts, crossing.decoder, stream):
+        return lacking
+    size = crossing.frame_size(stream)
+    begin = guest.trace_mark()
+    blob, lifted = lift(crossing, lambda: guest.agent.call("gpu_host_blob", size=size))
+    return crossing.shared(decode_into(crossing, guest, path, stream, blob, lifted, begin), facts, stream)
+
+
+def virgl_guest(crossing: Crossing, gpu: str = "virgl") -> tuple[Guest, VmmFacts]:
+    """The guest whose virtio-gpu draws; and what was found there."""
+    guest = crossing.guest(gpu=gpu)
+    return guest, guest_facts(guest)
+
+
+def _sample(guest: Guest, texture: int) -> bytes:
+    data: bytes = guest.agent.request("virgl_sample", {"texture": texture}, timeout=60)["data"]
+    return data
+
+
+def _holding(crossing: Crossing, pixel: bytes, before: set[int]) -> dict[str, Any]:
+    """The VMM's new dma-buf that begins with ``pixel``: it shows a placeholder of the same size first.
+
+    Raises LookupError where none does.
+    """
+    agent = crossing.agent
+    seen = []
+    for found in agent.call("vm_dmabufs"):
+        if found["inode"] in before or found["size"] < len(pixel):
+            continue
+        lifted: dict[str, Any] = agent.call("vm_lift", inode=found["inode"])
+        start = agent.call("read", handle=lifted["handle"], size=len(pixel))
+        if start == pixel:
+            return lifted
+        seen.append(start.hex())
+        agent.call("free", handle=lifted["handle"])
+    raise LookupError(f"none of the VMM's {len(seen)} new dma-bufs begins with {pixel.hex()}: {seen}")
+
+
+def _exchange(crossing: Crossing, guest: Guest, texture: int, on_board: int, size: int) -> dict[str, bool]:
+    """The host writes what the guest samples, the guest draws what the host reads."""
+    agent = crossing.agent
+    noise = random.Random(size).randbytes(size)
+    agent.call("write", handle=on_board, data=noise)
+    down = _sample(guest, texture) == noise
+    guest.agent.call("virgl_clear", texture=texture, colour=OTHER)
+    up = agent.call("read", handle=on_board, size=size) == bytes(OTHER) * (size // 4)
+    return {"host_to_guest": down, "guest_to_host": up}
