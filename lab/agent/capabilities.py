@@ -32,8 +32,8 @@ PIPE_RESOURCE_CREATE, PIPE_RESOURCE_WORDS = 48, 11
 TEXTURE_2D, B8G8R8X8 = 2, 2
 RENDER_TARGET, SAMPLER_VIEW, SCANOUT, SHARED, LINEAR = 1 << 1, 1 << 3, 1 << 18, 1 << 20, 1 << 22
 BLOB = 1
-SHOWN = 32
-"""Pixels of a side of the texture that is tried: one page."""
+WIDTH = 32
+"""Pixels in a row of the texture that is tried: a page is a square."""
 
 ANSWERS = 2.0
 """Seconds in which a VMM answers a command; an emulated one takes milliseconds."""
@@ -72,7 +72,7 @@ def gpu_capabilities() -> dict[str, Found]:
     if found["resource-uuid"][0]:
         found["resource-uuid"] = _said(gpu_export_uuid(4096, keep=False))
     if found["host-visible"][0]:
-        found["host3d-dmabuf"] = _said(gpu_host_blob(SHOWN, SHOWN, keep=False))
+        found["host3d-dmabuf"] = _said(gpu_host_blob(4096, keep=False))
     else:
         found["host3d-dmabuf"] = found["host-visible"]
     return found
@@ -90,11 +90,12 @@ def board_capabilities(device: str, gles: bool = True) -> dict[str, Found]:
     return found
 
 
-def gpu_host_blob(width: int, height: int, capset: str | None = None, keep: bool = True) -> dict[str, Any]:
-    """Try to have the VMM allocate a texture of 32-bit pixels as a blob (HOST3D), export it and map it here.
+def gpu_host_blob(size: int, capset: str | None = None, keep: bool = True) -> dict[str, Any]:
+    """Try to have the VMM allocate a blob (HOST3D) of at least ``size`` bytes, export it and map it here.
 
-    ``capset``: of the context that makes it, by default the first of virgl2 and virgl that there is. Answers
-    as `gpu.gpu_blob`, with what the VMM said of a refusal in ``message``.
+    It is a texture, `WIDTH` pixels of 32 bits in a row. ``capset``: of the context that makes it, by default
+    the first of virgl2 and virgl that there is. Answers as `gpu.gpu_blob`, with what the VMM said of a
+    refusal in ``message``.
     """
     from .gpu import gpu_blob
     from .kmsg import KernelLog
@@ -105,12 +106,11 @@ def gpu_host_blob(width: int, height: int, capset: str | None = None, keep: bool
     finally:
         os.close(fd)
     kind = capset or next((name for name in ("virgl2", "virgl") if name in offered), None)
-    size = allocators.whole(width * height * 4, allocators.PAGE)
+    size = allocators.whole(size, allocators.PAGE)
+    command = texture_command(WIDTH, size // (4 * WIDTH))
     log = KernelLog()
     try:
-        answer = gpu_blob(
-            size, mem="host3d", capset=kind, command=texture_command(width, height), blob_id=BLOB
-        )
+        answer = gpu_blob(size, mem="host3d", capset=kind, command=command, blob_id=BLOB)
         if answer["stage"] != "done" and (said := vmm_answers(log.lines())):
             answer["message"] += f": {said[0]}"
     finally:
