@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 FOLDER = "/run/lab/vm"
+HUGE = 2 << 20
 PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
 QUIT = 3.0
 """Seconds that QEMU gets to end when its monitor is asked, before it is killed."""
@@ -49,11 +50,7 @@ def vm_start(
     for name in files.listing(folder):
         os.unlink(f"{folder}/{name}")
     load("vhost_vsock")
-    before = _hugepages()
-    added = 0
-    if hugepages:
-        allocators.reserve(hugepages)
-        added = _hugepages() - before
+    added = _reserve(hugepages)
     try:
         pid = _spawn(argv, env, f"{folder}/log", keep)
     except OSError:
@@ -210,8 +207,9 @@ def _process() -> int | None:
     pid, started, _, _ = known
     try:
         child, status = os.waitpid(pid, os.WNOHANG)
-        if child:
-            _returncodes[pid] = os.waitstatus_to_exitcode(status)
+        if not child:
+            return pid  # also while its threads end one by one, when its first one is a zombie already
+        _returncodes[pid] = os.waitstatus_to_exitcode(status)
     except ChildProcessError:
         pass  # another agent's
     return pid if _start_time(pid) == started else None
@@ -249,6 +247,24 @@ def _disconnect() -> None:
 
 def _hugepages() -> int:
     return int(files.read_or_none(allocators.HUGE_PAGES) or 0)
+
+
+def _reserve(count: int) -> int:
+    """Reserve huge pages and return how many were added; ``OSError`` ENOMEM if not all can be."""
+    if not count:
+        return 0
+    before = _hugepages()
+    free = files.meminfo(files.read("/proc/meminfo"))["MemAvailable"]
+    if count * HUGE > free:  # the attempt would squeeze the board until it stands still
+        raise OSError(
+            errno.ENOMEM, f"{count * HUGE >> 20} MiB of huge pages: the board has {free >> 20} MiB to give"
+        )
+    try:
+        allocators.reserve(count)
+    except OSError:
+        _give_back(_hugepages() - before)
+        raise
+    return _hugepages() - before
 
 
 def _give_back(pages: int) -> None:

@@ -23,6 +23,7 @@ child, terminal = pty.fork()
 if child == 0:
     os.environ.update({environment!r})
     os.execv("/bin/sh", ["sh", "-i"])
+os.write(1, b"\\0")  # what is typed before would have gone where the line before was read
 fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", {rows}, {columns}, 0, 0))
 poll = select.poll()
 poll.register(0, select.POLLIN)
@@ -59,13 +60,17 @@ def shell(
     size = os.get_terminal_size() if sys.stdin.isatty() else os.terminal_size((80, 24))
     environment = {"TERM": os.environ.get("TERM", "dumb"), "PS1": "guest# "}
     source = GUEST_SHELL.format(rows=size.lines, columns=size.columns, environment=environment)
-    process = subprocess.Popen([*ssh, "exec /usr/lib/lab/guest-connect"], stdin=subprocess.PIPE, bufsize=0)
+    process = subprocess.Popen(
+        [*ssh, "exec /usr/lib/lab/guest-connect"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+    )
     assert process.stdin is not None
+    assert process.stdout is not None
     try:
+        process.stdin.write(f"{source!r}\n".encode())
+        if not process.stdout.read(1):
+            raise BrokenPipeError
         with _raw(sys.stdin.fileno()):
-            process.stdin.write(f"{source!r}\n".encode())
-            _type(sys.stdin.fileno(), process.stdin, process)
-            process.wait()
+            _join(sys.stdin.fileno(), process.stdin, process.stdout)
     except BrokenPipeError:
         raise LabError(f"the guest of {found.name} has gone", hint="lab vm status") from None
     finally:
@@ -79,23 +84,23 @@ def _guest_runs(found: RackBoard) -> None:
             raise LabError(f"no virtual machine runs on {found.name}", hint=f"lab vm start {found.name}")
 
 
-def _type(keyboard: int, sink: IO[bytes], process: subprocess.Popen[bytes]) -> None:
-    """Pass on what is typed until the process ends, or there is no more: then the shell is told so."""
+def _join(keyboard: int, sink: IO[bytes], source: IO[bytes]) -> None:
+    """Pass on what is typed and show what comes, until nothing comes any more."""
     poll = select.poll()
     poll.register(keyboard, select.POLLIN)
-    ended = os.pidfd_open(process.pid)
-    poll.register(ended, select.POLLIN)
-    try:
-        while True:
-            ready = [number for number, _ in poll.poll()]
-            if ended in ready:
+    poll.register(source, select.POLLIN)
+    while True:
+        for number, _ in poll.poll():
+            data = os.read(number, 65536)
+            if number == keyboard:
+                sink.write(data or END_OF_FILE)
+                if not data:
+                    poll.unregister(keyboard)
+            elif data:
+                sys.stdout.buffer.write(data)
+                sys.stdout.buffer.flush()
+            else:
                 return
-            data = os.read(keyboard, 65536)
-            sink.write(data or END_OF_FILE)
-            if not data:
-                return
-    finally:
-        os.close(ended)
 
 
 @contextmanager

@@ -195,7 +195,8 @@ def connect():
     libc = ctypes.CDLL(None)  # Python's setsockopt gives a vsock one word, and this is a struct timeval
     timeout = int.to_bytes(PATIENCE, 8, sys.byteorder) + bytes(8)
     end = time.monotonic() + PATIENCE
-    while True:
+    machine = running_machine()
+    while machine and running_machine() == machine and time.monotonic() < end:
         connection = _socket.socket(AF_VSOCK, SOCK_STREAM)
         libc.setsockopt(connection.fileno(), AF_VSOCK, SO_VM_SOCKETS_CONNECT_TIMEOUT, timeout, len(timeout))
         connection.setblocking(False)
@@ -203,17 +204,27 @@ def connect():
         if refused == EINPROGRESS:
             wait = select.poll()
             wait.register(connection, select.POLLOUT)
-            wait.register(1, 0)
-            if any(number == 1 for number, _ in wait.poll()):
-                raise OSError("nobody waits for the guest any more")
+            wait.register(1, 0)  # tells that its reader has gone
+            while not (ready := wait.poll(500)) and running_machine() == machine:
+                pass  # the end of a machine is not told to who is not connected yet
+            if [number for number, _ in ready] != [connection.fileno()]:
+                break
             refused = connection.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
         if not refused:
             connection.setblocking(True)
             return connection.detach()
         connection.close()  # the machine has no vsock yet, or its zygote does not listen yet
-        if time.monotonic() > end or not os.path.exists(MACHINE):
-            raise OSError(refused, os.strerror(refused))
         time.sleep(0.05)
+    raise OSError("no guest to connect to")
+
+
+def running_machine():
+    """What tells one virtual machine on this board from the next; nothing while there is none."""
+    try:
+        with open(MACHINE, "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
 
 
 def serve_guest():
