@@ -21,6 +21,5 @@ def test_shell_has_a_terminal_of_the_size_that_was_asked_and_ends_with_its_input
         process.stdin.write(b"stty size; echo $((6 * 7))\n" + END_OF_FILE)
         output = process.stdout.read().decode()
         process.wait(timeout=20)
-    lines = output.replace("\r", "").splitlines()
-    assert "33 77" in lines
-    assert "42" in lines
+    assert "33 77\r\n" in output
+    assert "42\r\n" in output
