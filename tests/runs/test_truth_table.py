@@ -1,4 +1,4 @@
-"""The first command of the README on the three virtual SoCs: the measured truth table, typed in by hand.
+"""`lab run board` on the three virtual SoCs: the measured truth table, typed in by hand.
 
 The constraint model is not asked: the table is what was measured on these machines before it existed.
 """
@@ -44,9 +44,19 @@ TABLE = {
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder in which ``lab run`` ran; all three targets, every suite."""
+    """The folder in which ``lab run`` ran; all three targets, the board's suites."""
     folder = tmp_path_factory.mktemp("run")
-    command = [sys.executable, "-m", "lab.cli", "run", "--json", "cells.json", "--junit", "junit.xml"]
+    command = [
+        sys.executable,
+        "-m",
+        "lab.cli",
+        "run",
+        "board",
+        "--json",
+        "cells.json",
+        "--junit",
+        "junit.xml",
+    ]
     command += ["--report", "report.html"]
     for target in dict.fromkeys(target for target, _, _ in TABLE):
         command += ["--target", target]
