@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 
 TYPE_CHECKING = False
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 AF_UNIX, SOCK_STREAM = 1, 1
+SOL_SOCKET, SCM_RIGHTS = 1, 1
 
 
 class Qmp:
@@ -30,11 +32,25 @@ class Qmp:
             self.close()
             raise
 
-    def execute(self, command: str, arguments: dict[str, Any] | None = None, timeout: float = 10.0) -> Any:
-        """Return what ``command`` returns; `QmpError` if QEMU refuses it, ``TimeoutError`` without answer."""
+    def execute(
+        self,
+        command: str,
+        arguments: dict[str, Any] | None = None,
+        timeout: float = 10.0,
+        descriptor: int | None = None,
+    ) -> Any:
+        """Return what ``command`` returns; `QmpError` if QEMU refuses it, ``TimeoutError`` without answer.
+
+        ``descriptor``: a file descriptor to send along, for ``getfd``.
+        """
         request = {"execute": command, **({"arguments": arguments} if arguments else {})}
         self._limit(timeout)
-        self._socket.sendall(json.dumps(request).encode() + b"\n")
+        data = json.dumps(request).encode() + b"\n"
+        if descriptor is None:
+            self._socket.sendall(data)
+        else:
+            rights = [(SOL_SOCKET, SCM_RIGHTS, descriptor.to_bytes(4, sys.byteorder))]
+            self._socket.sendall(data[self._socket.sendmsg([data], rights) :])
         while True:
             message = self._message()
             if "return" in message:

@@ -71,6 +71,8 @@ CALLS = {
     "vm_qmp": "vmm",
     "vm_console": "vmm",
     "vm_trace": "vmm",
+    "vm_display": "display",
+    "vm_scanout": "display",
     "vm_dmabufs": "vmview",
     "vm_lift": "vmview",
     "vm_pages": "vmview",

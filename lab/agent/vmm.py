@@ -112,8 +112,16 @@ def vm_stop_dead() -> None:
             vfio.reset()
 
 
-def vm_qmp(command: str, arguments: dict[str, Any] | None = None, timeout: float = 10.0) -> Any:
-    """Return what QEMU's monitor answers. ``OSError`` where no QEMU runs or none answers in time."""
+def vm_qmp(
+    command: str,
+    arguments: dict[str, Any] | None = None,
+    timeout: float = 10.0,
+    descriptor: int | None = None,
+) -> Any:
+    """Return what QEMU's monitor answers. ``OSError`` where no QEMU runs or none answers in time.
+
+    ``descriptor``: a file descriptor of this agent's to send along.
+    """
     global _monitor
     known = recorded()
     pid = _process()
@@ -130,7 +138,7 @@ def vm_qmp(command: str, arguments: dict[str, Any] | None = None, timeout: float
                 raise OSError(error.errno, f"QEMU does not listen on its monitor ({error})") from None
             time.sleep(0.05)
     try:
-        return _monitor[1].execute(command, arguments, timeout)
+        return _monitor[1].execute(command, arguments, timeout, descriptor)
     except OSError as error:
         _disconnect()
         raise OSError(error.errno, f"QEMU did not answer {command} ({error})") from None

@@ -79,7 +79,7 @@ def test_qemu_without_gpu_has_no_trace():
 def test_virgl_on_the_software_renderer_says_so_to_mesa():
     software = command(Vmm(gpu="virgl"), PLACES)
     assert option(software.argv, "-display") == ["dbus,p2p=on,gl=on,rendernode=/dev/null"]
-    assert software.env == {"GBM_ALWAYS_SOFTWARE": "1"}
+    assert software.env == {"GBM_ALWAYS_SOFTWARE": "1", "GALLIVM_PERF": "nopt"}
     real = command(Vmm(gpu="virgl", rendernode="/dev/dri/renderD128"), PLACES)
     assert "rendernode=/dev/dri/renderD128" in "".join(option(real.argv, "-display"))
     assert real.env == {}

@@ -35,15 +35,16 @@ def command(vmm: Vmm, places: Places) -> Command:
     argv += ["-device", _pci("vhost-vsock-pci", f"guest-cid={places.cid}")]
     argv += ["-serial", f"file:{places.folder}/console"]
     argv += ["-qmp", f"unix:{places.folder}/qmp,server=on,wait=off"]
-    env = {}
+    env: dict[str, str] = {}
     if vmm.gpu != "none":
         kind, *properties = GPUS[vmm.gpu]
         argv += ["-device", _pci(kind, "id=gpu", *properties), "-d", TRACE, "-D", f"{places.folder}/trace"]
     if vmm.gpu.startswith("virgl"):
-        # The only display that gives the guest's textures away as dma-bufs; nobody needs to listen to it.
+        # The only display that gives the guest's textures away as dma-bufs, to whoever listens (vm_display).
         argv += ["-display", f"dbus,p2p=on,gl=on,rendernode={vmm.rendernode}"]
         if vmm.rendernode == "/dev/null":
-            env["GBM_ALWAYS_SOFTWARE"] = "1"
+            # llvmpipe's code as it comes: to optimise it takes ten seconds on an emulated CPU
+            env |= {"GBM_ALWAYS_SOFTWARE": "1", "GALLIVM_PERF": "nopt"}
     else:
         argv += ["-display", "none"]
     if vmm.video == "vfio":
