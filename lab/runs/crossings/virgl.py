@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from typing import Any
 
+from lab.base.errors import BoardError
 from lab.boards.guest import Guest
 from lab.media import Stream
 from lab.runs.crossings.crossing import Crossing, Shared, unsupported
@@ -27,10 +27,13 @@ def virgl_texture(crossing: Crossing, stream: Stream) -> Shared:
         return lacking
     first = stream.frames[0]
     begin = guest.trace_mark()
-    before = {found["inode"] for found in crossing.agent.call("vm_dmabufs")}
+    crossing.agent.call("vm_display")  # without somebody to show it to the VMM exports no texture
     shape = {"width": first.width, "height": first.height, "colour": COLOUR}
     texture = guest.agent.request("virgl_texture", shape, timeout=90)
-    lifted = _holding(crossing, bytes(COLOUR), before)
+    lifted = crossing.agent.call("vm_scanout", begins=bytes(COLOUR))
+    if lifted is None:
+        raise BoardError("the VMM shows no dma-buf that begins with what the guest drew")
+    held = {found["inode"]: found for found in crossing.agent.call("vm_dmabufs")}.get(lifted["inode"])
     canaries = _exchange(
         crossing, guest, texture["texture"], lifted["handle"], 4 * first.width * first.height
     )
@@ -43,7 +46,7 @@ def virgl_texture(crossing: Crossing, stream: Stream) -> Shared:
         path,
         frames=frames,
         copies=transfers(guest.trace_since(begin), resource=texture["resource"]),
-        dmabuf={key: lifted[key] for key in ("exporter", "inode", "size")},
+        dmabuf=held,
         canaries=canaries,
         consumer={"name": "GPU of the guest", "how": f"sampled through {texture['renderer']}"},
     )
@@ -98,25 +101,6 @@ def virgl_guest(crossing: Crossing, gpu: str = "virgl") -> tuple[Guest, VmmFacts
 def _sample(guest: Guest, texture: int) -> bytes:
     data: bytes = guest.agent.request("virgl_sample", {"texture": texture}, timeout=60)["data"]
     return data
-
-
-def _holding(crossing: Crossing, pixel: bytes, before: set[int]) -> dict[str, Any]:
-    """The VMM's new dma-buf that begins with ``pixel``: it shows a placeholder of the same size first.
-
-    Raises LookupError where none does.
-    """
-    agent = crossing.agent
-    seen = []
-    for found in agent.call("vm_dmabufs"):
-        if found["inode"] in before or found["size"] < len(pixel):
-            continue
-        lifted: dict[str, Any] = agent.call("vm_lift", inode=found["inode"])
-        start = agent.call("read", handle=lifted["handle"], size=len(pixel))
-        if start == pixel:
-            return lifted
-        seen.append(start.hex())
-        agent.call("free", handle=lifted["handle"])
-    raise LookupError(f"none of the VMM's {len(seen)} new dma-bufs begins with {pixel.hex()}: {seen}")
 
 
 def _exchange(crossing: Crossing, guest: Guest, texture: int, on_board: int, size: int) -> dict[str, bool]:
