@@ -94,7 +94,7 @@ class Experiment:
     ) -> None:
         self.importer = importer
         self.name = allocator
-        self.allocator = find(allocator) if allocator != OWN else None
+        self.allocator = find(allocator) if allocator != OWN and given is None else None
         self.own_buffers = copy_control or (self.allocator is None and given is None)
         self.copy = copy_control
         self.given = given
