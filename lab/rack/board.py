@@ -5,20 +5,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
+import fcntl
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lab.base.errors import SharelabError
+from lab.base.errors import LabError, SharelabError
 from lab.rack.command import arguments
 from lab.rack.console import Console
 from lab.rack.layout import LOOPBACK, BoardPlan, BoardPorts
 
 if TYPE_CHECKING:
     from lab.rack.qemu import Qemu
+    from lab.rack.snapshot import Snapshot, Store
+
+LOAD_TIMEOUT = 120.0
+"""Seconds for a QEMU that loads a snapshot to answer on its monitor."""
 
 
 def listener(port: int) -> socket.socket:
@@ -94,25 +100,89 @@ class Board:
 
         Raises LabError or ConfigError where QEMU does not start.
         """
+        async with self._switch:
+            if not self.powered:
+                await self._start()
+
+    async def _start(self, incoming: int | None = None) -> Qemu:
         # Here, not at the top: the supervisor offers its ports some 40 ms sooner.
-        from lab.rack.qemu import Qemu
+        from lab.rack.qemu import START_TIMEOUT, Qemu
+
+        await self._settled()
+        ours, theirs = socket.socketpair()
+        self._console.plug(ours)
+        try:
+            with theirs:
+                qemu = self._qemu = Qemu(self._arguments(), theirs, self.event, incoming=incoming)
+            self._watch = asyncio.create_task(self._watched(qemu))
+            # While it loads a state it may leave its monitor alone.
+            await qemu.ready(START_TIMEOUT if incoming is None else LOAD_TIMEOUT)
+        except SharelabError as error:
+            self.event(f"power on failed: {error}")
+            self._console.unplug()
+            raise
+        self.event(f"power on: QEMU is process {qemu.pid}")
+        return qemu
+
+    def find(self, store: Store, key: str) -> Snapshot | None:
+        """The snapshot of just this machine under ``key``. Errors as for `machine_facts`."""
+        from lab.rack.snapshot import full_key, machine_facts
+
+        return store.find(full_key(key, machine_facts(self._plan)))
+
+    async def save(self, store: Store, key: str, about: dict[str, Any]) -> float:
+        """Save the running board under ``key``; the seconds that it stood still or was written.
+
+        Raises LabError where it is off or cannot be saved; it runs on then.
+        """
+        from lab.rack import migration
+        from lab.rack.snapshot import full_key, machine_facts
+
+        async with self._switch:
+            qemu = self._qemu
+            if qemu is None or not qemu.alive:
+                raise LabError("a board that is off cannot be saved")
+            begin = time.monotonic()
+            machine = machine_facts(self._plan)
+            with store.part() as part:
+                await migration.save(qemu, part)
+                part.describe(machine, about)
+                store.keep(part, full_key(key, machine))
+        seconds = time.monotonic() - begin
+        self.event(f"snapshot {key[:12]} saved in {seconds:.1f} s")
+        return seconds
+
+    async def resume(self, store: Store, snapshot: Snapshot) -> None:
+        """Switch on and go on from ``snapshot``; errors as for `on`.
+
+        Raises LabError where the board is on already, or the snapshot is damaged or refused by QEMU:
+        it is removed then, and the board is off.
+        """
+        from lab.rack import migration
 
         async with self._switch:
             if self.powered:
-                return
-            await self._settled()
-            ours, theirs = socket.socketpair()
-            self._console.plug(ours)
+                raise LabError("a board that is on cannot go on from a snapshot")
+            reader, writer = os.pipe()
+            with contextlib.suppress(OSError):
+                fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 1 << 20)
+            fed = asyncio.create_task(asyncio.to_thread(snapshot.feed, writer))
             try:
-                with theirs:
-                    self._qemu = Qemu(self._arguments(), theirs, self.event)
-                self._watch = asyncio.create_task(self._watched(self._qemu))
-                await self._qemu.ready()
+                try:
+                    qemu = await self._start(reader)
+                finally:
+                    os.close(reader)
+                await migration.load(qemu, fed)
             except SharelabError as error:
-                self.event(f"power on failed: {error}")
-                self._console.unplug()
+                self.event(f"snapshot {snapshot.key[:12]} is of no use, removed: {error}")
+                if self._qemu is not None:
+                    await self._qemu.kill()
+                await self._settled()
+                store.remove(snapshot.key)
                 raise
-            self.event(f"power on: QEMU is process {self._qemu.pid}")
+            finally:
+                await fed
+            self.event(f"the board goes on from snapshot {snapshot.key[:12]}")
 
     async def off(self) -> None:
         """Cut the power, at once and whatever the board is doing; nothing where it is off.

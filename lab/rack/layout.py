@@ -48,10 +48,14 @@ class BoardPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a supervisor is to offer. ``parent``: it ends when this process does; 0: it stays."""
+    """What a supervisor is to offer. ``parent``: it ends when this process does; 0: it stays.
+
+    ``snapshots`` is the folder for them.
+    """
 
     token: str
     boards: tuple[BoardPlan, ...]
+    snapshots: str
     http_port: int = 0
     parent: int = 0
 

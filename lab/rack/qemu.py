@@ -39,19 +39,30 @@ class Qemu:
     """
 
     def __init__(
-        self, arguments: Callable[[int, int], list[str]], console: socket.socket, event: Callable[[str], None]
+        self,
+        arguments: Callable[[int, int], list[str]],
+        console: socket.socket,
+        event: Callable[[str], None],
+        *,
+        incoming: int | None = None,
     ) -> None:
         """Start QEMU.
 
         ``arguments`` gives its arguments for the file descriptors of console and monitor, ``console``
         is the board's end of its UART, ``event`` takes QEMU's output and events line by line.
+        ``incoming``: a pipe that a saved state comes through; the machine is stopped when it is loaded.
         Raises ConfigError where QEMU is not installed.
         """
         self._event = event
         self._lines: list[str] = []
         self._qmp, theirs = socket.socketpair()
         with theirs:
-            self._process = _spawn(arguments(console.fileno(), theirs.fileno()), (console, theirs))
+            words = arguments(console.fileno(), theirs.fileno())
+            descriptors = [console.fileno(), theirs.fileno()]
+            if incoming is not None:
+                words = [*words, "-S", "-incoming", f"fd:{incoming}"]
+                descriptors.append(incoming)
+            self._process = _spawn(words, descriptors)
         self.pid = self._process.pid
         self.since = time.time()
         self.monitor = QMPClient(str(self.pid))
@@ -66,20 +77,19 @@ class Qemu:
         """Whether the process is there."""
         return not self.ended.done()
 
-    async def ready(self) -> None:
+    async def ready(self, timeout: float = START_TIMEOUT) -> None:
         """Return when the monitor answers, that is when the machine exists and runs.
 
         Raises LabError with what QEMU said where it ends at once or does not answer; it is gone then.
         """
         try:
             self._qmp.setblocking(False)
-            await asyncio.wait_for(self.monitor.connect(self._qmp), START_TIMEOUT)
+            await asyncio.wait_for(self.monitor.connect(self._qmp), timeout)
         except (TimeoutError, QMPError) as error:
             await self.kill()
-            await asyncio.wait({self._output}, timeout=1)
-            said = "\n".join(self._lines[-20:]) or f"exit status {self._process.returncode}, no message"
+            said = await self.last_words()
             late = isinstance(error, asyncio.TimeoutError)
-            why = f"QEMU did not answer within {START_TIMEOUT:.0f} s" if late else "QEMU ended at once"
+            why = f"QEMU did not answer within {timeout:.0f} s" if late else "QEMU ended at once"
             raise LabError(f"{why}: {said}") from None
         self._events = asyncio.create_task(self._read_events())
 
@@ -97,6 +107,11 @@ class Qemu:
             raise LabError(
                 f"QEMU (process {self.pid}) is still there {END_TIMEOUT:.0f} s after SIGKILL"
             ) from None
+
+    async def last_words(self) -> str:
+        """What a QEMU that has ended said."""
+        await asyncio.wait({self._output}, timeout=1)
+        return "\n".join(self._lines[-20:]) or f"exit status {self._process.returncode}, no message"
 
     def _reap(self) -> None:
         asyncio.get_running_loop().remove_reader(self._pidfd)
@@ -147,7 +162,7 @@ class Qemu:
             self._event(f"qmp: {event['event']} {data}".rstrip())
 
 
-def _spawn(arguments: list[str], sockets: tuple[socket.socket, ...]) -> subprocess.Popen[bytes]:
+def _spawn(arguments: list[str], descriptors: list[int]) -> subprocess.Popen[bytes]:
     # stdbuf: edu reports a clamped DMA on stdout, which QEMU would keep in its buffer until it ends.
     prefix = ["stdbuf", "-oL"] if shutil.which("stdbuf") else []
     parent = os.getpid()
@@ -162,7 +177,7 @@ def _spawn(arguments: list[str], sockets: tuple[socket.socket, ...]) -> subproce
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        pass_fds=[end.fileno() for end in sockets],
+        pass_fds=descriptors,
         start_new_session=True,  # a group of its own: what QEMU starts (migrate exec:) is killed with it
         preexec_fn=tie,
     )

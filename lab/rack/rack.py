@@ -34,6 +34,7 @@ from lab.rack.layout import (
     write_private,
 )
 from lab.rack.machine import Machine
+from lab.rack.saved import BoardSnapshots
 
 START_TIMEOUT = 20.0
 END_TIMEOUT = 10.0
@@ -85,6 +86,7 @@ class Rack:
         directory: Path,
         base_port: int | None = None,
         ephemeral: bool = True,
+        snapshots: Path | None = None,
     ) -> Rack:
         """Start a rack in ``directory``, with one board for each of ``machines``, all off.
 
@@ -92,6 +94,7 @@ class Rack:
         other one stays until it is told to end, and ``attach`` finds it. With ``base_port`` the
         power URL has that port and board number i (from 0) the ports base + 1 + 2i (console) and
         base + 2 + 2i (ssh); else the ports are any free ones. All are on the loopback interface.
+        ``snapshots`` is a folder for them in the place of the user's.
 
         Loopback is taken out of the reach of HTTP_PROXY in this process's environment (NO_PROXY):
         labgrid's power driver would send the power URL to the proxy.
@@ -101,7 +104,13 @@ class Rack:
         """
         require("qemu-system-aarch64")
         directory = directory.absolute()
-        plan = _plan(machines, image, base_port, _token(directory), os.getpid() if ephemeral else 0)
+        plan = Plan(
+            token=_token(directory),
+            boards=_boards(machines, image, base_port),
+            snapshots=str((snapshots or dirs.cache() / "snapshots").absolute()),
+            http_port=base_port or 0,
+            parent=os.getpid() if ephemeral else 0,
+        )
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if _running(directory):
             raise LabError(f"a rack runs in {directory} already", hint="lab rack down")
@@ -172,9 +181,13 @@ class Rack:
             return text
         return f"{text}the rack's supervisor is gone\n{_tail(self.directory / 'supervisor.log', lines)}"
 
+    def snapshots(self, name: str) -> BoardSnapshots:
+        """The snapshots of board ``name``."""
+        return BoardSnapshots(self, self._known(name))
+
     def status(self) -> dict[str, BoardStatus]:
         """What every board does just now. Raises LabError where the rack is gone."""
-        data = json.loads(self._request("GET"))
+        data = json.loads(self.request("GET")[1])
         return {name: BoardStatus(**status) for name, status in data.items()}
 
     def close(self) -> None:
@@ -188,7 +201,7 @@ class Rack:
                     self._process.kill()  # takes the QEMUs with it (PR_SET_PDEATHSIG)
                     self._process.wait()
         elif _running(self.directory):
-            self._request("DELETE")
+            self.request("DELETE")
             deadline = time.monotonic() + END_TIMEOUT
             while _running(self.directory):
                 if time.monotonic() > deadline:
@@ -208,11 +221,19 @@ class Rack:
             raise ConfigError(f"no board '{name}' in this rack (it has {', '.join(self.names)})")
         return name
 
-    def _request(self, method: str) -> bytes:
-        connection = http.client.HTTPConnection(LOOPBACK, self.state.http_port, timeout=END_TIMEOUT)
+    def request(
+        self, method: str, path: str = "", body: bytes = b"", *, timeout: float = END_TIMEOUT
+    ) -> tuple[int, bytes]:
+        """Ask the supervisor (lab/rack/supervisor.py has the list): HTTP status and body.
+
+        ``path`` comes after the token. Raises LabError where the rack is gone, or silent for ``timeout``
+        seconds.
+        """
+        connection = http.client.HTTPConnection(LOOPBACK, self.state.http_port, timeout=timeout)
         try:
-            connection.request(method, f"/{self.state.token}")
-            return connection.getresponse().read()
+            connection.request(method, f"/{self.state.token}{path}", body=body)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
         except (OSError, http.client.HTTPException) as error:
             words = _tail(self.directory / "supervisor.log", 5)
             raise LabError(f"the rack in {self.directory} does not answer ({error})", hint=words) from None
@@ -241,9 +262,7 @@ def _token(directory: Path) -> str:
         return token
 
 
-def _plan(
-    machines: Mapping[str, Machine], image: Bootable, base_port: int | None, token: str, parent: int
-) -> Plan:
+def _boards(machines: Mapping[str, Machine], image: Bootable, base_port: int | None) -> tuple[BoardPlan, ...]:
     for path in (image.uboot, image.squashfs):
         try:
             with path.open("rb") as file:
@@ -267,7 +286,7 @@ def _plan(
                 ssh_port=base_port + 2 + 2 * number if base_port else 0,
             )
         )
-    return Plan(token=token, boards=tuple(boards), http_port=base_port or 0, parent=parent)
+    return tuple(boards)
 
 
 def _spawn(directory: Path) -> subprocess.Popen[bytes]:

@@ -6,12 +6,16 @@ process's death. All boards are off at its start. Its QEMUs die with it, even by
 
 Requests (the path's first part is the rack's token):
 
-======================  ===========================================================================
-GET /TOKEN/BOARD        ``0`` or ``1``: power, as labgrid's NetworkPowerPort model ``rest`` reads it
-PUT /TOKEN/BOARD        body ``0`` or ``1``: switch; answers when it is done, 500 with QEMU's message
-GET /TOKEN              JSON: power, ports and process of every board
-DELETE /TOKEN           all boards off, the rack ends
-======================  ===========================================================================
+===========================  ======================================================================
+GET /TOKEN/BOARD             ``0`` or ``1``: power, as labgrid's NetworkPowerPort model ``rest`` reads it
+PUT /TOKEN/BOARD             body ``0`` or ``1``: switch; answers when done, 500 with QEMU's message
+GET /TOKEN/BOARD/snap/KEY    JSON: what was said of the snapshot when it was saved; 404: there is none
+PUT /TOKEN/BOARD/snap/KEY    body JSON: save the running board, and this about it; it runs on
+POST /TOKEN/BOARD/snap/KEY   switch on and go on from the snapshot; one of no use is removed (500)
+DELETE /TOKEN/BOARD/snap/KEY remove the snapshot
+GET /TOKEN                   JSON: power, ports and process of every board
+DELETE /TOKEN                all boards off, the rack ends
+===========================  ======================================================================
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Awaitable
 from http import HTTPStatus
 from pathlib import Path
 
@@ -43,6 +48,7 @@ class Supervisor:
         Raises ConfigError where one that the plan asks for is taken.
         """
         self._token = plan.token
+        self._snapshots = plan.snapshots
         self.over = asyncio.Event()
         self._listener = _take(plan.http_port)
         self._boards: dict[str, Board] = {}
@@ -76,13 +82,16 @@ class Supervisor:
             return Answer(HTTPStatus.NOT_FOUND)
         if not name:
             return self._rack(method)
+        name, _, rest = name.partition("/")
         board = self._boards.get(name)
         if board is None:
             return Answer(HTTPStatus.NOT_FOUND, f"no board {name!r} in this rack\n")
+        if rest:
+            return await self._guarded(self._snapshot(board, method, rest, body))
         if method == "GET":
             return Answer(HTTPStatus.OK, str(int(board.powered)))
         if method == "PUT" and body.strip() in (b"0", b"1"):
-            return await self._switch(board, body.strip() == b"1")
+            return await self._guarded(self._switch(board, body.strip() == b"1"))
         return Answer(HTTPStatus.BAD_REQUEST, "GET, or PUT with body 0 or 1\n")
 
     def _rack(self, method: str) -> Answer:
@@ -95,13 +104,36 @@ class Supervisor:
         return Answer(HTTPStatus.METHOD_NOT_ALLOWED)
 
     async def _switch(self, board: Board, on: bool) -> Answer:
+        await (board.on() if on else board.off())
+        return Answer(HTTPStatus.OK, str(int(on)))
+
+    async def _snapshot(self, board: Board, method: str, path: str, body: bytes) -> Answer:
+        from lab.rack.snapshot import KEY, Store
+
+        kind, _, key = path.partition("/")
+        if kind != "snap" or not KEY.fullmatch(key):
+            return Answer(HTTPStatus.NOT_FOUND)
+        store = Store(Path(self._snapshots))
+        if method == "PUT":
+            seconds = await board.save(store, key, json.loads(body))
+            return Answer(HTTPStatus.OK, json.dumps({"seconds": seconds}), kind="application/json")
+        found = board.find(store, key)
+        if found is None:
+            return Answer(HTTPStatus.NOT_FOUND)
+        if method == "POST":
+            await board.resume(store, found)
+        elif method == "DELETE":
+            store.remove(found.key)
+        return Answer(HTTPStatus.OK, json.dumps(found.about), kind="application/json")
+
+    @staticmethod
+    async def _guarded(action: Awaitable[Answer]) -> Answer:
         try:
-            await (board.on() if on else board.off())
+            return await action
         except SharelabError as error:
             # labgrid raises requests' HTTPError, which shows the reason and drops the body.
             reason = " | ".join(str(error).splitlines())[:300]
             return Answer(HTTPStatus.INTERNAL_SERVER_ERROR, f"{error}\n", reason)
-        return Answer(HTTPStatus.OK, str(int(on)))
 
 
 def _take(port: int) -> socket.socket:
