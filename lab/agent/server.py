@@ -40,6 +40,8 @@ CALLS = {
     "free": "buffers",
     "reset": "buffers",
     "share": "share",
+    "before_snapshot": "snapshot",
+    "after_snapshot": "snapshot",
     "gles_import": "gles",
     "gles_read": "gles",
     "gles_sample": "gles",

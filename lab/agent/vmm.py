@@ -162,6 +162,11 @@ def vm_trace(mark: int = 0) -> dict[str, Any]:
     return {"lines": whole.decode(errors="backslashreplace").splitlines(), "mark": mark + len(whole)}
 
 
+def release() -> None:
+    """Let another agent have the VMM's monitor, which talks to one at a time."""
+    _disconnect()
+
+
 def close() -> None:
     """End what this agent started, as the agent ends."""
     if _mine:

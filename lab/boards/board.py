@@ -20,6 +20,7 @@ from lab.boards.vmm import Vmm
 if TYPE_CHECKING:
     from lab.boards.agent import Agent
     from lab.boards.guest import Guest
+    from lab.boards.snapshots import SavedBoot, Snapshots
     from lab.imaging import Image
 
 T = TypeVar("T")
@@ -50,7 +51,12 @@ class Board:
     """
 
     def __init__(
-        self, environment: Any, target: Target, image: Image | None, log_tail: Callable[[], str] | None
+        self,
+        environment: Any,
+        target: Target,
+        image: Image | None,
+        log_tail: Callable[[], str] | None,
+        snapshots: Snapshots | None,
     ) -> None:
         """Use `open`."""
         from lab.boards.console import ConsoleLog
@@ -62,13 +68,18 @@ class Board:
         self.verified = ""
         """What the board said about it: the IOMMU group's type, or "no group"."""
         self.times: dict[str, float] = {}
-        """Stage of the last boot (uboot, kernel, linux, ssh, agent, verified) -> seconds after power-on."""
+        """Stage of the last boot (uboot, kernel, linux, ssh, agent, verified) -> seconds after power-on.
+
+        A board that went on from a snapshot has ``restored`` in the place of the first three."""
+        self.snapshot = ""
+        """What the last boot had to do with snapshots: "restored KEY", "saved KEY", or why neither."""
         self._environment = environment
         self._labgrid = environment.get_target("main")
         self._strategy = self._labgrid.get_strategy()
         self._log_tail = log_tail
         self._agent: Agent | None = None
         self._facts: dict[str, Any] | None = None
+        self._snapshots = snapshots
         self._console = ConsoleLog(self._strategy.console)
 
     @classmethod
@@ -79,17 +90,19 @@ class Board:
         image: Image | None = None,
         *,
         log_tail: Callable[[], str] | None = None,
+        snapshots: Snapshots | None = None,
     ) -> Self:
         """Take the board that the labgrid environment file describes; nothing is switched yet.
 
         ``log_tail`` gives the last lines of what powers the board (a rack's log) for error messages.
+        ``snapshots``: where the board's boots are saved, for the next one to go on from; None: never.
         Raises ConfigError where labgrid cannot build it, LabError where its coordinator cannot be reached.
         """
         import labgrid
         from labgrid.exceptions import InvalidConfigError, NoSupplierFoundError
 
         try:
-            return cls(labgrid.Environment(str(environment)), target, image, log_tail)
+            return cls(labgrid.Environment(str(environment)), target, image, log_tail, snapshots)
         except (InvalidConfigError, NoSupplierFoundError) as error:
             raise ConfigError(f"labgrid: {error}", file=environment) from error
         except SharelabError:
@@ -144,19 +157,50 @@ class Board:
         wanted = vmm or self.target.vmm
         if driver is None or wanted is None:
             raise ConfigError(f"target {self.target.name} has no vmm: and VmmDriver")
-        if (present := driver.present(wanted)) is None:
-            agent = self.agent
-            self.end_guest()
-            driver.config, driver.board = wanted, agent
-            self._strategy.transition("vm")
-            present = driver.guest
-        guest: Guest = present
-        return guest
+        present: Guest | None = driver.present(wanted)
+        if present is not None:
+            return present
+        if self._snapshots is not None and self.mode is not None and wanted.video == "none":
+            return self._saved_guest(self.mode, wanted)
+        agent = self.agent
+        self.end_guest()
+        return self._start_guest(agent, wanted)
 
     def ssh_destination(self) -> list[str]:
         """Arguments for ssh(1) that reach the booted board over the connection that is there."""
         destination: list[str] = self._strategy.ssh_destination()
         return destination
+
+    def _start_guest(self, agent: Agent, vmm: Vmm, *, keep: bool = False, running: bool = False) -> Guest:
+        driver = self._strategy.vmm
+        driver.config, driver.board, driver.keep, driver.running = vmm, agent, keep, running
+        self._strategy.transition("vm")
+        started: Guest = driver.guest
+        return started
+
+    def _saved_guest(self, mode: IommuMode, vmm: Vmm) -> Guest:
+        """A board that goes on with the guest running in it, or a fresh one whose guest is saved then.
+
+        Fresh, so that nothing which tests did on the board gets into the snapshot.
+        """
+        saved = self._saved_boot(mode, vmm)
+        assert saved is not None
+
+        def settle() -> None:
+            self._settle(mode)
+            saved.check_guest(self._start_guest(self.agent, vmm, running=True).agent)
+
+        self.invalidate()
+        if not self._guarded(lambda: saved.resume(self._strategy, self._start_agent, settle)):
+            self.invalidate()
+            self.boot(mode)
+            guest = self._start_guest(self.agent, vmm, keep=True)
+            self._guarded(lambda: saved.save(self.agent, guest.agent))
+            self._guarded(lambda: self._settle(mode))
+        self.mode = mode
+        self.snapshot = f"{saved.said} with a guest"
+        started: Guest = self._strategy.vmm.guest
+        return started
 
     def end_guest(self) -> None:
         """End the virtual machine on the board, if one runs."""
@@ -213,20 +257,49 @@ class Board:
         self._console.close()
 
     def _boot(self, mode: IommuMode) -> None:
+        strategy = self._strategy
+        strategy.iommu = str(mode)
+        saved = self._saved_boot(mode)
+        if saved is None or not saved.resume(strategy, self._start_agent, lambda: self._settle(mode)):
+            self.invalidate()
+            strategy.transition("linux")
+            agent = self._start_agent()
+            if saved is not None:
+                saved.save(agent)
+            self._settle(mode)
+        self.snapshot = saved.said if saved is not None else ""
+
+    def _saved_boot(self, mode: IommuMode, vmm: Vmm | None = None) -> SavedBoot | None:
+        if self._snapshots is None:
+            return None
+        from lab.boards.snapshots import SavedBoot, key
+        from lab.boards.vmms import command
+
+        strategy = self._strategy
+        files = {name: strategy.boot_file(name) for name in ("kernel", "initrd")}
+        guest = [vmm.model_dump(), vars(command(vmm, strategy.vmm.places))] if vmm is not None else None
+        found = key(self.target, self.image, mode, guest=guest, **files)
+        title = f"{self.target.name} {mode}{f', {vmm.title}' if vmm is not None else ''}"
+        return SavedBoot(self._snapshots, found, self.target, title)
+
+    def _start_agent(self) -> Agent:
         from lab.boards.agent import Agent
 
         strategy = self._strategy
-        strategy.iommu = str(mode)
-        strategy.transition("linux")
         begin = time.monotonic() - strategy.times["ssh"]
         self._agent = Agent.start(
             self.target.name, strategy.ssh_destination(), python=self.target.boot.python
         )
         self._agent.call("hello", timeout=20)
         self.times = {**strategy.times, "agent": time.monotonic() - begin}
+        return self._agent
+
+    def _settle(self, mode: IommuMode) -> None:
+        """From an agent to a board that was verified to be in ``mode``."""
+        begin = time.monotonic() - self.times["agent"]
         for module, parameters in self.target.modules.items():
             params = {name: list(v) if isinstance(v, tuple) else v for name, v in parameters.items()}
-            self._agent.call("load", module=module, params=params)
+            self.agent.call("load", module=module, params=params)
         self.verified = self._verify(mode)
         self.times["verified"] = time.monotonic() - begin
 

@@ -43,14 +43,26 @@ class VmmDriver(Driver):  # type: ignore[misc]
         self.board: Agent | None = None
         """The agent on the board; one is started where nobody gave one."""
         self.guest: Guest | None = None
+        self.keep = False
+        """Whether the next VMM outlives the agent that starts it."""
+        self.running = False
+        """Whether it runs already: kept by another agent."""
 
     def on_activate(self) -> None:
         """Start VMM and guest. Raises as `Guest.start`."""
         destination = ssh_destination(self.ssh)
         if self.board is None:
             self.board = Agent.start(self.facts.name, destination, python=self.facts.boot.python)
-        places = Places(decoder=self.facts.decoders[0].device)
-        self.guest = Guest.start(f"{self.facts.name} guest", self.board, destination, self.config, places)
+        name = f"{self.facts.name} guest"
+        if self.running:
+            self.guest = Guest.find(name, self.board, destination, self.config)
+        else:
+            self.guest = Guest.start(name, self.board, destination, self.config, self.places, keep=self.keep)
+
+    @property
+    def places(self) -> Places:
+        """Where the VMM finds things on the board."""
+        return Places(decoder=self.facts.decoders[0].device)
 
     def on_deactivate(self) -> None:
         """End the guest and the VMM."""

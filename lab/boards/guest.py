@@ -92,6 +92,15 @@ class Guest:
         guest.times["agent"] = time.monotonic() - begin
         return guest
 
+    @classmethod
+    def find(cls, name: str, board: Agent, destination: list[str], vmm: Vmm) -> Guest:
+        """The guest that another agent started with ``keep``. Raises LostGuestError where none answers."""
+        guest = cls(name, vmm, board)
+        if not guest.status()["running"]:
+            raise LostGuestError(f"{name}: no virtual machine runs", hint="lab vm start")
+        guest._agent = GuestAgent.start(name, destination, python=CONNECT)
+        return guest
+
     @property
     def agent(self) -> Agent:
         """The agent in the guest."""

@@ -10,6 +10,7 @@ import enum
 import re
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import attr
@@ -108,6 +109,25 @@ class SharelabStrategy(Strategy):  # type: ignore[misc]
             self._vm(wanted is Status.vm)
         self.status = wanted
 
+    def resume(self, power_on: Callable[[], None]) -> None:
+        """Reach ``linux`` by ``power_on``, which lets a saved boot in the asked mode go on."""
+        self.status = Status.unknown
+        self.booted = None
+        self._off()
+        self._fresh_console()
+        self._power_on = time.monotonic()
+        self.times = {}
+        power_on()
+        self._note("restored")
+        self.target.activate(self.ssh)
+        self._note("ssh")
+        self.booted = self.mode
+        self.status = Status.linux
+
+    def boot_file(self, name: str) -> Path:
+        """The file that is the image ``name`` (kernel, initrd) of the next boot."""
+        return Path(self.target.env.config.get_image_path(name))
+
     def force(self, status: Status | str) -> None:
         """Take the board as being in ``status`` already; nothing is switched."""
         wanted = status if isinstance(status, Status) else Status[status]
@@ -160,12 +180,11 @@ class SharelabStrategy(Strategy):  # type: ignore[misc]
 
     def _linux(self, mode: IommuMode) -> None:
         self.target.activate(self.tftp)
-        config = self.target.env.config
         *first, last = uboot.boot_lines(
             self.facts.boot,
             self.facts.iommu.modes[mode],
-            kernel=self.tftp.stage(config.get_image_path("kernel")),
-            initrd=self.tftp.stage(config.get_image_path("initrd")),
+            kernel=self.tftp.stage(str(self.boot_file("kernel"))),
+            initrd=self.tftp.stage(str(self.boot_file("initrd"))),
         )
         timeouts = self.facts.boot.timeouts
         for line in first:

@@ -92,6 +92,39 @@ def down(directory: Directory = None) -> None:
     rack.close()
 
 
+@app.command()
+def snapshots(
+    clear: Annotated[bool, typer.Option("--clear", help="Remove them all.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Saved boots that virtual boards may go on from: which, how large, used when."""
+    from lab.rack.snapshot import SPACE, Store
+
+    store = Store.of_user()
+    found = store.clear() if clear else store.all()
+    if as_json:
+        rows = [
+            {"key": one.key, "bytes": one.size, "used": one.used, "machine": one.machine, "about": one.about}
+            for one in found
+        ]
+        ui.out.print_json(json.dumps(rows))
+        return
+    if found:
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        table.add_column("BOARD")
+        table.add_column("BOOT")
+        table.add_column("SIZE", justify="right")
+        table.add_column("USED", justify="right")
+        for one in found:
+            used = f"{_span(time.time() - one.used)} ago"
+            title = str(one.about.get("title", ""))
+            table.add_row(title, one.about.get("key", one.key)[:12], f"{one.size / 1e6:.0f} MB", used)
+        ui.out.print(table)
+    size = sum(one.size for one in found)
+    verb = "removed" if clear else f"of at most {SPACE / 1e6:.0f} MB"
+    ui.out.print(f"{len(found)} snapshots, {size / 1e6:.0f} MB {verb}")
+
+
 def _place(directory: Path | None) -> Path:
     from lab.rack.rack import rack_directory
 

@@ -23,7 +23,7 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C, as a shell has it: 128 + SIGINT."""
 
 INDENT = " " * 9
-STAGES = {"uboot": "U-Boot", "linux": "Linux", "agent": "agent"}
+STAGES = {"restored": "restored", "uboot": "U-Boot", "linux": "Linux", "agent": "agent"}
 """Stages of a boot that are shown, with the words for them (`lab.boards.Board.times`)."""
 
 

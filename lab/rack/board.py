@@ -160,6 +160,7 @@ class Board:
         """
         from lab.rack import migration
 
+        name = str(snapshot.about.get("key", snapshot.key))[:12]  # as the one who saved it calls it
         async with self._switch:
             if self.powered:
                 raise LabError("a board that is on cannot go on from a snapshot")
@@ -174,7 +175,7 @@ class Board:
                     os.close(reader)
                 await migration.load(qemu, fed)
             except SharelabError as error:
-                self.event(f"snapshot {snapshot.key[:12]} is of no use, removed: {error}")
+                self.event(f"snapshot {name} is of no use, removed: {error}")
                 if self._qemu is not None:
                     await self._qemu.kill()
                 await self._settled()
@@ -182,7 +183,7 @@ class Board:
                 raise
             finally:
                 await fed
-            self.event(f"the board goes on from snapshot {snapshot.key[:12]}")
+            self.event(f"the board goes on from snapshot {name}")
 
     async def off(self) -> None:
         """Cut the power, at once and whatever the board is doing; nothing where it is off.

@@ -50,14 +50,14 @@ class BoardPlan:
 class Plan:
     """What a supervisor is to offer. ``parent``: it ends when this process does; 0: it stays.
 
-    ``snapshots`` is the folder for them.
+    ``snapshots`` is the folder for them; empty: the user's.
     """
 
     token: str
     boards: tuple[BoardPlan, ...]
-    snapshots: str
     http_port: int = 0
     parent: int = 0
+    snapshots: str = ""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable
 from typing import Any, TypeVar
 
-from qemu.qmp import QMPError
+from qemu.qmp import ExecuteError, QMPError
 
 from lab.base.errors import LabError
 from lab.rack.qemu import Qemu
@@ -83,6 +83,8 @@ async def _ask(qemu: Qemu, command: str, given: dict[str, Any] | None = None) ->
         answer: Any = await asyncio.wait_for(qemu.monitor.execute(command, arguments), TIMEOUT)
     except (QMPError, TimeoutError, OSError, EOFError) as error:
         said = str(error) or type(error).__name__
+        if not isinstance(error, ExecuteError):
+            await asyncio.wait({qemu.ended}, timeout=1)  # its monitor is gone before it is
         if not qemu.alive:
             said = await qemu.last_words()
         raise LabError(f"QEMU: {command}: {said}") from None

@@ -94,7 +94,7 @@ class Rack:
         other one stays until it is told to end, and ``attach`` finds it. With ``base_port`` the
         power URL has that port and board number i (from 0) the ports base + 1 + 2i (console) and
         base + 2 + 2i (ssh); else the ports are any free ones. All are on the loopback interface.
-        ``snapshots`` is a folder for them in the place of the user's.
+        ``snapshots`` is a folder for them, by default the user's.
 
         Loopback is taken out of the reach of HTTP_PROXY in this process's environment (NO_PROXY):
         labgrid's power driver would send the power URL to the proxy.
@@ -107,7 +107,7 @@ class Rack:
         plan = Plan(
             token=_token(directory),
             boards=_boards(machines, image, base_port),
-            snapshots=str((snapshots or dirs.cache() / "snapshots").absolute()),
+            snapshots=str(snapshots.absolute()) if snapshots else "",
             http_port=base_port or 0,
             parent=os.getpid() if ephemeral else 0,
         )

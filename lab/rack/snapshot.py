@@ -23,7 +23,6 @@ import os
 import re
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -265,8 +264,3 @@ def _stamp(path: Path) -> list[int]:
     """What changes whenever a file that is too large to be read each time does."""
     status = path.stat()
     return [status.st_size, status.st_mtime_ns]
-
-
-def age(snapshot: Snapshot) -> float:
-    """Seconds since it was used."""
-    return time.time() - snapshot.used

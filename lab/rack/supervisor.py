@@ -113,7 +113,7 @@ class Supervisor:
         kind, _, key = path.partition("/")
         if kind != "snap" or not KEY.fullmatch(key):
             return Answer(HTTPStatus.NOT_FOUND)
-        store = Store(Path(self._snapshots))
+        store = Store(Path(self._snapshots)) if self._snapshots else Store.of_user()
         if method == "PUT":
             seconds = await board.save(store, key, json.loads(body))
             return Answer(HTTPStatus.OK, json.dumps({"seconds": seconds}), kind="application/json")

@@ -48,7 +48,7 @@ def main() -> int:
         try:
             target = load_target(order["target"])
             modes = parse_modes(order["iommu"], target)
-            lab = Lab(target, place=place_from_environment(), events=events)
+            lab = Lab(target, place=place_from_environment(), events=events, snapshots=order["snapshot"])
             stack.callback(lab.close)
             lab.prepare()
         except SharelabError as error:

@@ -28,6 +28,8 @@ def board(request: pytest.FixtureRequest, iommu_mode: IommuMode) -> Iterator[Boa
     session.beside.ensure(booted, iommu_mode)
     attempt.iommu_verified = booted.mode
     attempt.kernel = booted.facts["kernel"]
+    if booted.snapshot:
+        attempt.environment["snapshot"] = booted.snapshot
     mark = booted.mark()
     yield booted
     attempt.log = booted.console_since(mark)

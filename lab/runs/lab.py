@@ -29,11 +29,20 @@ class Lab:
     and ``close`` stops.
     """
 
-    def __init__(self, target: Target, *, place: str | None, events: EventWriter | None = None) -> None:
+    def __init__(
+        self,
+        target: Target,
+        *,
+        place: str | None,
+        events: EventWriter | None = None,
+        snapshots: bool | None = None,
+    ) -> None:
+        """``snapshots``: let a virtual board go on from saved boots; None: as LAB_SNAPSHOT says."""
         self.target = target
         self.place = place or target.name
         self._remote = place is not None
         self._events = events or EventWriter(None)
+        self._use_snapshots = snapshots_from_environment() if snapshots is None else snapshots
         self._stack = ExitStack()
         self._image: Image | None = None
         self._directory: Path | None = None
@@ -124,7 +133,8 @@ class Lab:
         failures.clear()
         if board.times is not self._told_times:
             self._told_times = board.times
-            self._events.emit("booted", mode=str(mode), times=board.times, verified=board.verified)
+            verified = f"{board.verified}, {board.snapshot}" if board.snapshot else board.verified
+            self._events.emit("booted", mode=str(mode), times=board.times, verified=verified)
         return board
 
     def boot_early(self, mode: IommuMode) -> None:
@@ -152,12 +162,24 @@ class Lab:
 
     def _open_board(self) -> Board:
         if self._board is None:
-            board = Board.open(self.environment, self.target, self.image, log_tail=self._log_tail)
+            own = self._rack if self._use_snapshots else None
+            board = Board.open(
+                self.environment,
+                self.target,
+                self.image,
+                log_tail=self._log_tail,
+                snapshots=own.snapshots(self.target.name) if own is not None else None,
+            )
             self._board = self._stack.enter_context(board)
         return self._board
 
     def _log_tail(self) -> str:
         return self._rack.log_tail(self.target.name) if self._rack else ""
+
+
+def snapshots_from_environment() -> bool:
+    """Whether the user wants boards to go on from saved boots."""
+    return os.environ.get("LAB_SNAPSHOT", "") not in ("", "0")
 
 
 def place_from_environment() -> str | None:

@@ -45,6 +45,7 @@ class BoardProcess:
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the process)
         read_end, write_end = os.pipe()
         order = {"target": target, "iommu": request.iommu, "run": request.id, "events": write_end}
+        order["snapshot"] = request.snapshot
         self._pytest = [*map(str, request.suites), *(["-k", request.keyword] if request.keyword else [])]
         self._events = read_events(os.fdopen(read_end))
         self._process = subprocess.Popen(

@@ -6,6 +6,7 @@ needs. Without ``--lg-env`` (or with an environment that is no target of ours) t
 
 from __future__ import annotations
 
+import argparse
 import os
 from collections.abc import Generator
 from pathlib import Path
@@ -28,6 +29,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("sharelab")
     group.addoption("--iommu", metavar="MODE,...", help="IOMMU modes to boot (default: the target's)")
     group.addoption("--lab-results", metavar="FILE", type=Path, help="write one JSON line per result to FILE")
+    group.addoption(
+        "--lab-snapshot",
+        action=argparse.BooleanOptionalAction,
+        help="virtual boards go on from saved boots where they can (default: as LAB_SNAPSHOT says, else no)",
+    )
     group.addoption("--lab-run", metavar="ID", default="", help="identity of the run in the results")
 
 
@@ -71,7 +77,7 @@ def _open(config: pytest.Config) -> Session | None:
         return None
     target = load_target(Path(env))
     modes = parse_modes(config.option.iommu, target)
-    lab = Lab(target, place=place_from_environment())
+    lab = Lab(target, place=place_from_environment(), snapshots=config.option.lab_snapshot)
     config.add_cleanup(lab.close)
     if not config.option.collectonly:
         lab.prepare()

@@ -20,6 +20,7 @@ class Attempt:
     started: float = 0.0  # seconds since the epoch
     iommu_verified: IommuMode | None = None
     kernel: str = ""
+    environment: dict[str, str] = field(default_factory=dict)
     importer: str = ""
     verdict: Verdict | None = None
     expected: Verdict | None = None

@@ -20,6 +20,7 @@ DEFAULT_TARGET = "virt-smmu"
 class Request:
     """A run to do. ``iommu``: a ``MODE,...`` list, None for each target's own modes.
 
+    ``snapshot``: whether virtual boards go on from saved boots; None: as LAB_SNAPSHOT says.
     ``results``: the folder that holds the folders of runs.
     """
 
@@ -29,6 +30,7 @@ class Request:
     iommu: str | None = None
     keyword: str | None = None
     command: str = ""
+    snapshot: bool | None = None
     id: str
 
 

@@ -143,6 +143,7 @@ class Session:
             repeat=self.repeat(cell),
             image=self.lab.image.digest,
             kernel=attempt.kernel,
+            environment=attempt.environment,
         )
 
     def repeat(self, cell: Cell) -> str:

@@ -1,0 +1,193 @@
+"""A board that goes on from a saved boot: the same as a booted one, and never one of something else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab.agent import ship
+from lab.base.words import IommuMode
+from lab.boards import Board, Target, load_target
+from lab.boards.snapshots import key
+from lab.imaging import Image
+from lab.media import sample
+from lab.rack import Machine, Rack
+from lab.rack.snapshot import Store
+
+COLD = ["uboot", "kernel", "linux", "ssh", "agent", "verified"]
+WARM = ["restored", "ssh", "agent", "verified"]
+
+
+def test_the_key_follows_all_that_goes_into_a_boot(
+    smmu: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel, initrd = tmp_path / "kernel", tmp_path / "initrd"
+    kernel.write_bytes(b"kernel")
+    initrd.write_bytes(b"initrd and the ssh keys")
+
+    def of(target: Target = smmu, mode: IommuMode = IommuMode.TRANSLATED, guest: object = None) -> str:
+        return key(target, None, mode, kernel=kernel, initrd=initrd, guest=guest)
+
+    def edited(old: str, new: str) -> Target:
+        text = smmu.path.read_text()
+        assert old in text
+        path = tmp_path / smmu.path.name
+        path.write_text(text.replace(old, new))
+        return load_target(path)
+
+    assert of() == of(edited("# A virtual", "# Any virtual")), "a comment changes nothing"
+    found = {
+        of(),
+        *(of(mode=mode) for mode in smmu.modes if mode is not IommuMode.TRANSLATED),
+        of(guest={"gpu": "blob"}),
+        of(guest={"gpu": "2d"}),
+        of(edited("address_bits: [32, 28]", "address_bits: [32, 27]")),
+        of(edited("dma_mask: 28", "dma_mask: 27")),
+        of(edited("quiet ", "")),
+        of(edited("iommu.strict=1", "iommu.strict=2")),
+        of(edited("  smp: 2", "  smp: 1")),
+    }
+    kernel.write_bytes(b"another kernel")
+    found.add(of())
+    initrd.write_bytes(b"initrd and other ssh keys")
+    found.add(of())
+    monkeypatch.setattr(ship, "sources", lambda: {"lab.agent.server": "another"})
+    found.add(of())
+    assert len(found) == 10 + len(smmu.modes)
+    assert all(len(name) == 64 for name in found)
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return Store(tmp_path_factory.mktemp("snapshots"))
+
+
+@pytest.fixture(scope="module")
+def saving(
+    smmu: Target, real_image: Image, shelf: Store, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Board]:
+    """A board whose boots are saved, in a rack of its own."""
+    directory = tmp_path_factory.mktemp("saving")
+    machine = Machine.model_validate(smmu.virtual)
+    with Rack.start(
+        {smmu.name: machine}, image=real_image, directory=directory / "rack", snapshots=shelf.root
+    ) as rack:
+        environment = smmu.write_environment(
+            directory,
+            resources=rack.resources(smmu.name),
+            image=real_image,
+            keyfile=rack.keyfile,
+            boot_files=rack.boot_files,
+        )
+        with Board.open(
+            environment,
+            smmu,
+            real_image,
+            log_tail=lambda: rack.log_tail(smmu.name),
+            snapshots=rack.snapshots(smmu.name),
+        ) as board:
+            yield board
+
+
+def decode(board: Board, allocator: str) -> None:
+    """Decode a stream on the board, twice over a page long, and compare every byte."""
+    stream = sample(64, 64, count=1)
+    raw = board.agent.request(
+        "share",
+        {
+            "stream": stream.data,
+            "sizes": stream.sizes,
+            "device": board.target.decoders[0].device,
+            "allocator": allocator,
+        },
+        timeout=60,
+    )
+    assert (raw["stage"], raw["errno"]) == ("done", None), raw["message"]
+    layout = raw["format"]
+    references = stream.references("NV12", stride=layout["bytesperline"], height=layout["height"])
+    assert [frame["data"] for frame in raw["frames"]] == references
+    assert raw["iommu"]["type"] == "DMA"
+    assert raw["faults"] == 0
+
+
+@pytest.mark.board
+@pytest.mark.timeout(240)
+def test_a_board_goes_on_from_its_boot_and_decodes(saving: Board, shelf: Store) -> None:
+    board = saving
+    board.boot(IommuMode.TRANSLATED)
+    assert list(board.times) == COLD
+    assert board.snapshot.startswith("saved ")
+    decode(board, "udmabuf-4k")  # the session that was saved is none the worse for it
+    boot_id = board.agent.call("hello")["boot_id"]
+    facts = board.facts
+    board.power_off()
+
+    for _ in range(3):  # a timer that does not go on does not show every time
+        board.boot(IommuMode.TRANSLATED)
+        assert list(board.times) == WARM
+        assert board.snapshot.startswith("restored ")
+        assert (board.mode, board.verified) == (IommuMode.TRANSLATED, "DMA")
+        assert board.agent.call("hello")["boot_id"] == boot_id
+        assert board.facts == facts
+        for processor in "12":  # a mask each: the timers of both go on
+            slept = board.agent.run(["busybox", "taskset", processor, "sleep", "0.3"], timeout=10)
+            assert slept["rc"] == 0, slept
+        decode(board, "udmabuf-4k")
+        decode(board, "decoder-mmap")
+        board.power_off()
+
+    [snapshot] = shelf.all()
+    state = snapshot.path / "state"
+    data = bytearray(state.read_bytes())
+    data[-1] ^= 1  # in the description of the devices, which QEMU does not look at
+    state.write_bytes(data)
+    board.boot(IommuMode.TRANSLATED)
+    assert list(board.times) == COLD, "a plain boot instead"
+    assert board.snapshot == "not restored: the snapshot is damaged"
+    assert board.agent.call("hello")["boot_id"] != boot_id
+    assert shelf.find(snapshot.key), "and a new snapshot in its place"
+
+    # one that is whole and yet not what it claims to be
+    about = snapshot.path / "about.json"
+    said = json.loads(about.read_text())
+    said["about"]["boot_id"] = boot_id
+    about.write_text(json.dumps(said))
+    board.boot(IommuMode.TRANSLATED)  # it is up: nothing is done
+    board.power_off()
+    board.boot(IommuMode.TRANSLATED)
+    assert list(board.times) == COLD
+    assert board.snapshot.startswith("not restored: it went on with boot_id ")
+
+
+@pytest.mark.board
+@pytest.mark.timeout(280)
+def test_a_guest_goes_on_with_its_board(saving: Board) -> None:
+    """Guest, VMM and their agents: asked and used afterwards as before, under another agent on the board."""
+    board = saving
+    board.boot(IommuMode.TRANSLATED)
+    guest = board.guest()
+    assert board.snapshot.startswith("saved "), board.snapshot
+    assert board.snapshot.endswith(" with a guest")
+    boots = [agent.call("hello")["boot_id"] for agent in (board.agent, guest.agent)]
+    process = guest.status()["pid"]
+    decode(board, "udmabuf-4k")
+    assert board.guest() is guest
+    board.power_off()
+
+    board.boot(IommuMode.TRANSLATED)
+    guest = board.guest()
+    assert board.snapshot.startswith("restored "), board.snapshot
+    assert list(board.times) == WARM
+    assert (board.mode, board.verified) == (IommuMode.TRANSLATED, "DMA")
+    assert [agent.call("hello")["boot_id"] for agent in (board.agent, guest.agent)] == boots
+    assert guest.status()["running"]
+    assert guest.status()["pid"] == process
+    assert board.agent.request("vm_qmp", {"command": "query-status"}, timeout=10)["status"] == "running"
+    assert guest.agent.run(["sleep", "0.3"], timeout=10)["rc"] == 0
+    decode(board, "udmabuf-4k")
+    assert board.guest() is guest
+    board.end_guest()
+    assert not board.agent.call("vm_status")["running"]
