@@ -28,10 +28,10 @@ def board(request: pytest.FixtureRequest, iommu_mode: IommuMode) -> Iterator[Boa
     session.beside.ensure(booted, iommu_mode)
     attempt.iommu_verified = booted.mode
     attempt.kernel = booted.facts["kernel"]
-    if booted.snapshot:
-        attempt.environment["snapshot"] = booted.snapshot
     mark = booted.mark()
     yield booted
+    if booted.snapshot:  # the board may have gone on from one within the test, with a guest
+        attempt.environment["snapshot"] = booted.snapshot
     attempt.log = booted.console_since(mark)
     try:
         booted.agent.call("reset", timeout=10)
