@@ -50,6 +50,14 @@ def run(
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write every cell as JSON.")] = None,
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write JUnit XML.")] = None,
     report: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the HTML report.")] = None,
+    snapshot: Annotated[
+        bool | None,
+        typer.Option(
+            "--snapshot/--no-snapshot",
+            help="Let virtual boards go on from saved boots (default: as LAB_SNAPSHOT says).",
+            show_default=False,
+        ),
+    ] = None,
     bisect: Annotated[
         bool, typer.Option("--bisect", help="Exit codes for `git bisect run`: 125 when the lab failed.")
     ] = False,
@@ -76,6 +84,7 @@ def run(
         targets=tuple(dict.fromkeys(target or [DEFAULT_TARGET])),
         iommu=iommu,
         keyword=keyword,
+        snapshot=snapshot,
         results=results.absolute(),
         command=shlex.join(["lab", *sys.argv[1:]]),
     )
