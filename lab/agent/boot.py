@@ -6,6 +6,7 @@ imported, so a start compiles a few of them and not twenty.
 
 from __future__ import annotations
 
+import marshal
 import sys
 from importlib.machinery import ModuleSpec
 
@@ -38,8 +39,10 @@ class Shipped:
     def exec_module(self, module: ModuleType) -> None:
         """Compile and run one module (importlib.abc.Loader)."""
         path, source = _path(module.__name__), self.sources[module.__name__]
-        known, code = self.prepared.get(path, (None, None))
-        if known != source:
+        known, packed = self.prepared.get(path, (None, b""))
+        if known == source:
+            code = marshal.loads(packed)
+        else:
             code = compile(source, path, "exec", dont_inherit=True)
         exec(code, module.__dict__)
 

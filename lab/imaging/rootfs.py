@@ -36,11 +36,11 @@ import marshal, sys
 found = {}
 for name, path in zip(sys.argv[2::2], sys.argv[3::2]):
     source = open(path, encoding="utf-8").read()
-    found[name] = source, compile(source, name, "exec", dont_inherit=True)
+    found[name] = source, marshal.dumps(compile(source, name, "exec", dont_inherit=True))
 with open(sys.argv[1], "wb") as file:
     marshal.dump(found, file)
 """
-"""Arguments: FILE, then NAME SOURCE of each module."""
+"""Arguments: FILE, then NAME SOURCE of each module. Each code is packed once more: few of them are used."""
 PREPARED = "usr/lib/lab/prepared.bin"
 """Name -> source and code of what is sent to the far end: compiling takes an emulated board most of a second.
 

@@ -89,14 +89,14 @@ def prepare():
     """The source that an agent is likely to send, and the names that it defines; nothing if not installed."""
     try:
         with open(PREPARED, "rb") as file:
-            modules = marshal.load(file)
+            modules = marshal.loads(file.read())  # load() would read it in a thousand pieces
     except OSError:
         return None
-    source, code = modules.pop(FIRST)
+    source, packed = modules.pop(FIRST)
     sys.modules["prepared"] = types.ModuleType("prepared")
     sys.modules["prepared"].modules = modules
     names = {"__name__": "__main__", "__builtins__": __builtins__}
-    exec(code, names)
+    exec(marshal.loads(packed), names)
     return source, names
 
 
