@@ -40,10 +40,7 @@ class Shipped:
         """Compile and run one module (importlib.abc.Loader)."""
         path, source = _path(module.__name__), self.sources[module.__name__]
         known, packed = self.prepared.get(path, (None, b""))
-        if known == source:
-            code = marshal.loads(packed)
-        else:
-            code = compile(source, path, "exec", dont_inherit=True)
+        code = marshal.loads(packed) if known == source else compile(source, path, "exec", dont_inherit=True)
         exec(code, module.__dict__)
 
 

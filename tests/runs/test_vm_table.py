@@ -14,7 +14,7 @@ import pytest
 
 from lab.base import dirs
 
-pytestmark = [pytest.mark.board, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.board, pytest.mark.timeout(1500)]
 
 ZERO, REFUSED, COPIED, CORRUPT, NONE, OPEN = (
     "zero-copy",
@@ -53,7 +53,7 @@ def cells(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], dic
         env={**os.environ, "PYTHONPATH": str(dirs.root())},
         capture_output=True,
         text=True,
-        timeout=880,
+        timeout=1480,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -9,6 +9,8 @@ from lab.runs.crossings.guest_memory import WIDTH, exchange, guest_facts, matche
 from lab.sharing import across, transfers
 
 PATH = "vfio-decoder"
+KERNEL = "backports"
+"""Of the guest; the board's own cannot import the decoder's buffer into virtio-gpu."""
 
 
 def vfio_decoder(crossing: Crossing, stream: Stream) -> Shared:
@@ -17,7 +19,9 @@ def vfio_decoder(crossing: Crossing, stream: Stream) -> Shared:
     group = crossing.agent.call("board_capabilities", device=entry.device, gles=False)["iommu-group"]
     if lacking := unsupported(PATH, facts_of({"iommu-group": group}), crossing.decoder, stream):
         return lacking
-    guest = crossing.guest(kernel="backports", video="vfio")
+    if lacking := _without_kernel(crossing, stream, group):
+        return lacking
+    guest = crossing.guest(kernel=KERNEL, video="vfio")
     there = guest.agent
     loaded = there.call("load", module=entry.module, params={"address_bits": [entry.address_bits]})
     [device] = loaded["devices"]  # the VMM chose its slot
@@ -58,6 +62,17 @@ def vfio_decoder(crossing: Crossing, stream: Stream) -> Shared:
         screen=screen,
     )
     return crossing.shared(evidence, facts, stream)
+
+
+def _without_kernel(crossing: Crossing, stream: Stream, group: tuple[bool, str]) -> Shared | None:
+    """What is to be said where the image was built without the newer kernel; None where it has one."""
+    path = f"/boot/vmlinuz-{KERNEL}"
+    if crossing.agent.run(["test", "-e", path])["rc"] == 0:
+        return None
+    lacking = (False, f"no {path} in the image: the guest's kernel has to import dma-bufs (Linux 6.14)")
+    return unsupported(
+        PATH, facts_of({"iommu-group": group, "prime-import": lacking}), crossing.decoder, stream
+    )
 
 
 def _exchange(
