@@ -67,6 +67,13 @@ CALLS = {
     "usb_store": "usb",
     "vfio_take": "vfio",
     "vfio_give_back": "vfio",
+    "bar_capability": "barblob",
+    "bar_export": "barblob",
+    "host_blob_capability": "hostblob",
+    "host_blob_map": "hostblob",
+    "host_blob_start": "hostblob",
+    "host_blob_status": "hostblob",
+    "host_blob_stop": "hostblob",
     "vm_start": "vmm",
     "vm_status": "vmm",
     "vm_stop": "vmm",
@@ -102,6 +109,7 @@ def serve(channel: Any) -> None:
             ("vfio", "reset"),  # what the VMM had
             ("run", "close"),
             ("buffers", "reset"),
+            ("hostblob", "host_blob_stop"),
             ("trace", "close"),
         ):
             if used := sys.modules.get(f"{__package__}.{module}"):

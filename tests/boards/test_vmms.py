@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lab.base.errors import ConfigError
 from lab.boards.vmm import Vmm
-from lab.boards.vmms import COMMANDS, Places, command
+from lab.boards.vmms import COMMANDS, Places, command, qemu
 
 configurations = st.builds(
     Vmm,
@@ -92,6 +92,15 @@ def test_guest_memory_is_a_memfd_that_others_can_map():
     assert "hugetlb=on,hugetlbsize=2M" in huge
     assert (Vmm().hugepages, Vmm(backing="hugetlb").hugepages) == (0, 256)
     assert Vmm(memory="1G", backing="hugetlb").hugepages == 512
+
+
+def test_memory_in_a_bar_has_a_device_behind_the_boards_socket():
+    """A number for which QEMU has no name ends it (virtio_id_to_name), and so does an absent option ROM."""
+    argv = command(Vmm(extra=qemu.memory_bar("/run/x")), PLACES).argv
+    assert option(argv, "-chardev") == ["socket,id=memory,path=/run/x"]
+    (device,) = [value for value in option(argv, "-device") if value.startswith("vhost-user")]
+    words = device.split(",")
+    assert {"chardev=memory", "virtio-id=31", "romfile="} <= set(words)
 
 
 def test_binaries():

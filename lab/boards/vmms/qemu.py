@@ -26,7 +26,7 @@ def command(vmm: Vmm, places: Places) -> Command:
     ram = f"memory-backend-memfd,id=ram,size={vmm.memory},share=on"
     if vmm.backing == "hugetlb":
         ram += ",hugetlb=on,hugetlbsize=2M"
-    argv = [BINARIES.get(vmm.binary, vmm.binary), "-nodefaults", "-no-user-config", "-no-reboot"]
+    argv = [program(vmm), "-nodefaults", "-no-user-config", "-no-reboot"]
     argv += ["-M", "virt,gic-version=3,memory-backend=ram", "-accel", "kvm", "-cpu", "host", "-smp", "1"]
     argv += ["-m", vmm.memory, "-object", ram]
     argv += ["-kernel", places.kernel(vmm), "-initrd", places.initrd(vmm), "-append", words(vmm, "ttyAMA0")]
@@ -52,6 +52,23 @@ def command(vmm: Vmm, places: Places) -> Command:
             raise ConfigError("video: vfio needs a decoder on the board's PCI bus")
         argv += ["-device", f"vfio-pci,host={places.decoder}"]
     return Command((*argv, *vmm.extra), env, needs="the image's package qemu-system-arm has it")
+
+
+def memory_bar(socket: str) -> tuple[str, ...]:
+    """Arguments (`Vmm.extra`) for a device that shows the board's memory in a BAR, QEMU >= 11.0.
+
+    A vhost-user back-end has to listen at ``socket`` before (the agent's ``host_blob_start``). The device
+    needs a number for which QEMU has a name: 31 is a video decoder, for which the guest has no other driver.
+    """
+    device = _pci(
+        "vhost-user-test-device-pci", "chardev=memory", "virtio-id=31", "num_vqs=2", "config_size=16"
+    )
+    return ("-chardev", f"socket,id=memory,path={socket}", "-device", device)
+
+
+def program(vmm: Vmm) -> str:
+    """The program on the board."""
+    return BINARIES.get(vmm.binary, vmm.binary)
 
 
 def _pci(kind: str, *properties: str) -> str:

@@ -1,0 +1,182 @@
+"""Calls on the board: memory that is chosen for the decoder, and shown to the guest in a BAR.
+
+The board allocates where the decoder reaches, maps that into the guest by a vhost-user device of its own
+(`vhost_device`), and has a dma-buf of the same pages for the decoder: `share` with ``handles=[handle]``.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from . import buffers, pagemap
+from .allocators import HUGE, MFD_HUGE_2MB, MFD_HUGETLB, PAGE, MemFd, reserve, whole
+from .dmabuf import DmaBuf
+from .vhost_device import Device
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .vhost_user import Front
+
+SOCKET = "/run/lab/host-blob.sock"
+DEVICE = "vhost-user-test-device-pci"
+BAR = 8 << 20
+ATTEMPTS = 8  # at memory that the decoder reaches; what it does not is kept meanwhile
+
+_device: Device | None = None
+
+
+class Mapping:
+    """Memory in the guest's BAR for as long as this is open."""
+
+    def __init__(self, device: Device, memory: MemFd, unit: int, timeout: float) -> None:
+        """Map all of ``memory``; ``OSError`` as `Device.map`."""
+        self._device = device
+        self.front: Front | None = None
+        self.front, self.offset = device.map(memory.fd, memory.size, unit, timeout)
+
+    def close(self) -> None:
+        """Take it out of the guest; closing twice does nothing."""
+        front, self.front = self.front, None
+        if front is not None:
+            self._device.unmap(front, self.offset)
+
+
+def host_blob_capability(binary: str) -> dict[str, tuple[bool, str]]:
+    """Say whether a VMM's program (QEMU) has the device that shows memory in a BAR: ``shared-memory-bar``.
+
+    No guest has to run. The reason is in the program's words. Whether it takes up shared memory too is known
+    when it runs with the device (`host_blob_status`).
+    """
+    from .run import run
+
+    try:
+        result = run([binary, "-M", "none", "-device", f"{DEVICE},help"], timeout=60)
+    except FileNotFoundError:
+        return {"shared-memory-bar": (False, f"{binary}: {os.strerror(errno.ENOENT)}")}
+    if result["stdout"]:  # its options; QEMU's code is 0 without the device, too
+        return {"shared-memory-bar": (True, "")}
+    words = result["stderr"].decode(errors="replace").strip().rpartition("\n")[2]
+    return {"shared-memory-bar": (False, words or f"{binary} ended with code {result['rc']}")}
+
+
+def host_blob_start(size: int = BAR, socket: str = SOCKET) -> dict[str, Any]:
+    """Listen for a VMM at ``socket`` with a BAR of ``size`` bytes (a power of two); do it before `vm_start`.
+
+    Returns as `host_blob_status`. Nothing is changed where it listens so already; a VMM that is started
+    later connects again.
+    """
+    global _device
+    if _device is None or (_device.path, _device.size) != (socket, size):
+        host_blob_stop()
+        os.makedirs(os.path.dirname(socket), exist_ok=True)
+        _device = Device(socket, size)
+    return host_blob_status()
+
+
+def host_blob_status() -> dict[str, Any]:
+    """Return ``socket``, ``size``, ``connected``, ``shares`` (the VMM took up shared memory), ``ready``
+    (the guest's driver runs), ``protocol`` (bits that the VMM took), ``mapped`` ([[offset, bytes]]) and
+    ``error`` (why the last connection broke).
+
+    ``OSError`` ENOTCONN where `host_blob_start` was not called.
+    """
+    device = _started()
+    front = device.front
+    return {
+        "socket": device.path,
+        "size": device.size,
+        "connected": front is not None,
+        "shares": front is not None and front.shares,
+        "ready": front is not None and front.ready,
+        "protocol": front.protocol if front is not None else 0,
+        "mapped": [[offset, size] for offset, size in front.mapped.items()] if front is not None else [],
+        "error": device.error,
+    }
+
+
+def host_blob_map(
+    size: int, pages: str = "2m", contiguous: bool = True, bits: int = 64, timeout: float = 10.0
+) -> dict[str, Any]:
+    """Allocate what the decoder reaches and map it into the guest's BAR.
+
+    ``pages``: ``2m`` or ``4k``. ``contiguous``: the decoder wants one physical run. ``bits``: of an address
+    that the decoder reaches without translation; 64 where an IOMMU translates. ``timeout``: seconds for VMM
+    and driver.
+
+    Returns as `buffers.allocate`, and ``offset``, ``length``: what of the BAR shows the memory. `free` takes
+    it out of the guest, who must have freed its own before. ``OSError``: EAGAIN where no memory that the
+    decoder reaches was found; `Device.map`.
+    """
+    device = _started()
+    memory, unit = fitted(size, pages, contiguous, bits)
+    try:
+        shown = Mapping(device, memory, unit, timeout)
+    except BaseException:
+        memory.close()
+        raise
+    try:
+        # closed in the reverse order: first out of the guest, then the memory itself
+        buffer = DmaBuf(memory.udmabuf(whole(size, PAGE)), extra=[memory, shown])
+    except BaseException:
+        shown.close()
+        memory.close()
+        raise
+    buffer.pages = memory.pages(buffer.size)
+    buffer.runs = pagemap.runs(buffer.pages) if buffer.pages else None
+    return {**buffers.keep(buffer), "offset": shown.offset, "length": memory.size}
+
+
+def host_blob_stop() -> None:
+    """Stop listening; a VMM that is connected loses the device. Nothing if it was not started."""
+    global _device
+    if _device is not None:
+        device, _device = _device, None
+        device.close()
+
+
+def fitted(size: int, pages: str, contiguous: bool, bits: int) -> tuple[MemFd, int]:
+    """Return memory of ``size`` bytes at least that fits, touched, and the size of its pages.
+
+    Where a page lies cannot be asked for: it is looked up in pagemap, and what does not fit is kept until
+    another one was found. ``OSError`` EAGAIN after `ATTEMPTS`.
+    """
+    unit, flags = {"4k": (PAGE, 0), "2m": (HUGE, MFD_HUGETLB | MFD_HUGE_2MB)}[pages]
+    length = whole(size, unit)
+    spare: list[MemFd] = []
+    try:
+        for _ in range(ATTEMPTS):
+            if unit == HUGE:
+                reserve(length // HUGE)
+            memory = MemFd(length, flags)
+            spare.append(memory)
+            for offset in range(0, length, unit):
+                memory.touch(offset)
+            if fits(memory.pages(whole(size, PAGE)), contiguous, bits):
+                spare.remove(memory)
+                return memory, unit
+        raise OSError(
+            errno.EAGAIN,
+            f"none of {ATTEMPTS} times {length} bytes of {pages} pages was "
+            f"{'in one piece and ' if contiguous else ''}below 2^{bits}",
+        )
+    finally:
+        for memory in spare:
+            memory.close()
+
+
+def fits(pages: list[int] | None, contiguous: bool, bits: int) -> bool:
+    """Whether a decoder with ``bits`` address bits reaches pages; not where nobody knows where they are."""
+    if not pages:
+        return False
+    if contiguous and pagemap.runs(pages) > 1:
+        return False
+    return max(pages) + PAGE <= 1 << bits
+
+
+def _started() -> Device:
+    if _device is None:
+        raise OSError(errno.ENOTCONN, "host_blob_start was not called")
+    return _device

@@ -1,0 +1,76 @@
+"""Memory that the host allocates for its decoder, shown to the guest in a BAR: virtio-gpu's blob."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lab.base.words import IommuMode
+from lab.boards.errors import CallError
+from lab.boards.guest import Guest
+from lab.boards.vmm import Vmm
+from lab.boards.vmms.qemu import memory_bar, program
+from lab.media import Stream
+from lab.runs.crossings.crossing import Crossing, Shared, facts_of, unsupported
+from lab.runs.crossings.guest_memory import WIDTH, exchange, guest_facts, matches
+from lab.sharing import VmmFacts, across, ended, transfers
+
+PATH = "host-blob"
+NEWEST = {"binary": "qemu-11", "kernel": "backports"}
+"""What the path takes of the image: a VMM that has the device, a guest whose virtio-gpu imports."""
+
+
+def host_blob(crossing: Crossing, stream: Stream, **changes: Any) -> Shared:
+    """The host allocates where its decoder reaches; the guest makes a blob of it without a copy.
+
+    ``changes``: another VMM or guest kernel than `NEWEST`, which then says why it cannot.
+    """
+    agent = crossing.agent
+    wanted = {**NEWEST, **changes}
+    vmm = (crossing.board.target.vmm or Vmm()).model_copy(update=wanted)
+    found = agent.call("host_blob_capability", binary=program(vmm), timeout=60)
+    if lacking := unsupported(PATH, facts_of(found), crossing.decoder, stream):
+        return lacking
+    socket = agent.call("host_blob_start")["socket"]
+    guest = crossing.guest(**wanted, extra=(*vmm.extra, *memory_bar(socket)))
+    if not agent.call("host_blob_status")["shares"]:
+        found["shared-memory-bar"] = (False, "the VMM did not take up vhost-user's shared memory (bit 22)")
+    found |= guest.agent.call("bar_capability", timeout=60)
+    facts = guest_facts(guest, **found)
+    if lacking := unsupported(PATH, facts, crossing.decoder, stream):
+        return lacking
+    return _share(crossing, guest, stream, facts)
+
+
+def _share(crossing: Crossing, guest: Guest, stream: Stream, facts: VmmFacts) -> Shared:
+    """Host first: it chooses, maps, and the guest takes what it is shown; the guest lets go first."""
+    agent, there = crossing.agent, guest.agent
+    size = crossing.frame_size(stream)
+    try:
+        memory = agent.call("host_blob_map", size=size, **_reach(crossing))
+    except CallError as error:
+        raw = ended(PATH, "allocate", error.errno or 0, error.message, importer=crossing.decoder.device)
+        return crossing.shared(raw, facts, stream)
+    begin = guest.trace_mark()
+    seen = there.call("bar_export", offset=memory["offset"], size=memory["size"])
+    blob = there.call("gpu_scanout", handle=seen["handle"], width=WIDTH, height=size // (4 * WIDTH))
+    canaries = exchange(agent, there, memory["handle"], seen["handle"], size)
+    raw = crossing.share(stream, handle=memory["handle"], allocator=PATH)
+    frames = screen = None
+    if raw["stage"] == "done":
+        frames = [there.call("read", handle=seen["handle"], size=raw["frames"][0]["bytesused"])]
+        there.call("gpu_flush", display=blob["display"])
+        screen = matches(agent.call("vm_screendump"), frames[0])
+    copies = transfers(guest.trace_since(begin), resource=blob["resource"])
+    evidence = across(raw, PATH, frames=frames, copies=copies, canaries=canaries, screen=screen)
+    for handle in (blob["display"], seen["handle"]):  # the guest first: behind it the memory goes away
+        there.call("free", handle=handle)
+    agent.call("free", handle=memory["handle"])
+    return crossing.shared(evidence, facts, stream)
+
+
+def _reach(crossing: Crossing) -> dict[str, Any]:
+    """What the decoder demands of memory in this boot, for ``host_blob_map``."""
+    decoder = crossing.decoder.facts()
+    if decoder.behind_iommu and crossing.decoder.mode in (IommuMode.TRANSLATED, IommuMode.LAZY):
+        return {"contiguous": False, "bits": 64}
+    return {"contiguous": decoder.contiguous, "bits": decoder.dma_mask_bits}
