@@ -30,7 +30,7 @@ class Vmm(Strict):
     video: Literal["none", "vfio"] = "none"
     cmdline: str = ""
     extra: tuple[str, ...] = ()
-    timeout: float = Field(default=120, gt=0)
+    timeout: float = Field(default=240, gt=0)
     """Seconds for the guest to boot."""
 
     @property
