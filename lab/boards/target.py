@@ -6,7 +6,7 @@ labgrid's are kept as they stand, for `lab.boards.environment` to check and to w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
@@ -185,6 +185,10 @@ class Target(Strict):
                 return decoder
         known = ", ".join(decoder.name for decoder in self.decoders)
         raise ConfigError(f"target {self.name} has no decoder '{name}'", hint=f"it has {known}")
+
+    def with_vmm(self, settings: Sequence[str]) -> Self:
+        """The same target with ``KEY=VALUE`` pairs over its ``vmm:`` section. Raises ConfigError."""
+        return self.model_copy(update={"vmm": (self.vmm or Vmm()).with_settings(settings)})
 
     def error(self, location: tuple[int | str, ...], message: str, *, hint: str = "") -> ConfigError:
         """A ConfigError about the key at ``location``, with file and line."""

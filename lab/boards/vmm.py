@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
+from lab.base.errors import ConfigError
 from lab.base.yamlfile import Strict
 
 
@@ -32,6 +34,22 @@ class Vmm(Strict):
     extra: tuple[str, ...] = ()
     timeout: float = Field(default=240, gt=0)
     """Seconds for the guest to boot."""
+
+    def with_settings(self, settings: Sequence[str]) -> Vmm:
+        """The same with ``KEY=VALUE`` pairs over it. Raises ConfigError for what it does not know."""
+        values: dict[str, Any] = self.model_dump()
+        for setting in settings:
+            key, equals, value = setting.partition("=")
+            if not equals or key not in values:
+                raise ConfigError(
+                    f"vmm setting '{setting}': not KEY=VALUE", hint=f"keys: {', '.join(values)}"
+                )
+            values[key] = value.split() if isinstance(values[key], (tuple, list)) else value
+        try:
+            return Vmm.model_validate(values, strict=False)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise ConfigError(f"vmm setting {first['loc'][0]}={first['input']}: {first['msg']}") from None
 
     @property
     def bytes(self) -> int:

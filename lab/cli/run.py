@@ -44,6 +44,10 @@ def run(
     keyword: Annotated[
         str | None, typer.Option("-k", metavar="EXPR", help="Only tests that match, as pytest's -k.")
     ] = None,
+    vmm: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Over the target's vmm: binary=qemu-11; repeat for more."),
+    ] = None,
     results: Annotated[Path, typer.Option(metavar="DIR", help="Folder for this and earlier runs.")] = Path(
         "results"
     ),
@@ -73,6 +77,7 @@ def run(
       lab run board --target virt-smmu --iommu translated,off
       lab run -t virt-smmu -t virt-dma32 --junit out.xml
       lab run -k "import and udmabuf"
+      lab run vm --iommu off --vmm binary=qemu-11
     """
     from lab.base.ids import new_id
     from lab.runs.launch import BoardProcess
@@ -85,6 +90,7 @@ def run(
         iommu=iommu,
         keyword=keyword,
         snapshot=snapshot,
+        vmm=tuple(vmm or ()),
         results=results.absolute(),
         command=shlex.join(["lab", *sys.argv[1:]]),
     )

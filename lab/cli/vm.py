@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from lab.base import ui
 from lab.cli.remote import BoardName, Directory, Iommu, RackBoard
-
-if TYPE_CHECKING:
-    from lab.boards import Target, Vmm
 
 app = typer.Typer(
     help="The virtual machine on a board of the running rack (lab rack up).", no_args_is_help=True
@@ -35,7 +32,8 @@ def start(
     from lab.boards.vmms import Places
 
     found = RackBoard(board, directory)
-    vmm = configured(found.target, settings or [])
+    vmm = found.target.with_vmm(settings or []).vmm
+    assert vmm is not None
     found.boot(iommu)
     places = Places(decoder=found.target.decoders[0].device)
     with found.agent() as agent, ui.task(f"guest of {found.name}"):
@@ -77,23 +75,3 @@ def status(board: BoardName = None, directory: Directory = None, as_json: Json =
         lines = state[title].splitlines() if isinstance(state[title], str) else state[title]
         for line in lines[-10:]:
             ui.out.print(f"  {title}: {line}", markup=False, soft_wrap=True)
-
-
-def configured(target: Target, settings: list[str]) -> Vmm:
-    """The target's configuration with ``KEY=VALUE`` pairs over it. Raises ConfigError."""
-    from pydantic import ValidationError
-
-    from lab.base.errors import ConfigError
-    from lab.boards import Vmm
-
-    values: dict[str, Any] = (target.vmm or Vmm()).model_dump()
-    for setting in settings:
-        key, equals, value = setting.partition("=")
-        if not equals or key not in values:
-            raise ConfigError(f"--set {setting}: not KEY=VALUE", hint=f"keys: {', '.join(values)}")
-        values[key] = value.split() if isinstance(values[key], (tuple, list)) else value
-    try:
-        return Vmm.model_validate(values, strict=False)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise ConfigError(f"--set {first['loc'][0]}={first['input']}: {first['msg']}") from None

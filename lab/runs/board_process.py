@@ -47,6 +47,8 @@ def main() -> int:
     with ExitStack() as stack:
         try:
             target = load_target(order["target"])
+            if order["vmm"]:
+                target = target.with_vmm(order["vmm"])
             modes = parse_modes(order["iommu"], target)
             lab = Lab(target, place=place_from_environment(), events=events, snapshots=order["snapshot"])
             stack.callback(lab.close)
@@ -81,7 +83,7 @@ def _pytest(lab: Lab, modes: list[IommuMode], run: str, go: dict[str, Any], even
     from lab.base import dirs
     from lab.runs.session import Session
 
-    session = Session(lab, modes, run=run, results=Path(go["results"]), events=events)
+    session = Session(lab, modes, run=run, results=Path(go["results"]), events=events, vmm=go["vmm"])
     words = [*go["pytest"], "--rootdir", str(dirs.root()), "-o", "addopts=", "--tb=short", "-v"]
     words += [word for plugin in IDLE_PLUGINS for word in ("-p", f"no:{plugin}")]
     words += ["--lg-env", str(lab.environment)]

@@ -21,6 +21,7 @@ class Request:
     """A run to do. ``iommu``: a ``MODE,...`` list, None for each target's own modes.
 
     ``snapshot``: whether virtual boards go on from saved boots; None: as LAB_SNAPSHOT says.
+    ``vmm``: ``KEY=VALUE`` pairs over each target's ``vmm:`` section.
     ``results``: the folder that holds the folders of runs.
     """
 
@@ -31,6 +32,7 @@ class Request:
     keyword: str | None = None
     command: str = ""
     snapshot: bool | None = None
+    vmm: tuple[str, ...] = ()
     id: str
 
 

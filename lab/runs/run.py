@@ -77,6 +77,7 @@ def execute(
         environment={
             "sharelab": __version__,
             "host": platform.platform(terse=True),
+            **({"vmm": " ".join(request.vmm)} if request.vmm else {}),
             **{f"image {name}": image.digest for name, image in images.items()},
         },
     )

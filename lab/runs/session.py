@@ -41,8 +41,11 @@ class Session:
         run: str = "",
         results: Path | None = None,
         events: EventWriter | None = None,
+        vmm: Sequence[str] = (),
     ) -> None:
+        """``vmm``: what ``lab run --vmm`` was given, for the commands that repeat a cell."""
         self.lab = lab
+        self._vmm = vmm
         self.target = lab.target
         self.modes = list(modes)
         self.run = run or new_id()
@@ -153,6 +156,7 @@ class Session:
         if rest and not cell.allocator:
             words = f"{test}[{rest}" if not cell.decoder else words
         command = ["lab", "run", cell.suite, "--target", cell.target, "--iommu", str(cell.iommu), "-k", words]
+        command += [word for setting in self._vmm for word in ("--vmm", setting)]
         return shlex.join(command)
 
 

@@ -56,6 +56,8 @@ def check(done: subprocess.CompletedProcess[str], *words: str) -> None:
         (["run", "bord"], ["unknown suite 'bord'", "board"]),
         (["run", "--iommu", "on"], ["'on' is no IOMMU mode", "translated"]),
         (["run", "--target", "virt-cma", "--iommu", "translated"], ["virt-cma has no IOMMU mode", "off"]),
+        (["run", "vm", "--vmm", "colour=red"], ["colour=red", "keys: kind, binary"]),
+        (["run", "vm", "--vmm", "gpu=red"], ["gpu=red", "'virgl'"]),
         (["decode", "nothing.fwht"], ["nothing.fwht", "no such file"]),
         (["decode", __file__], [__file__, "frame 0 at byte 0"]),
         (["images", "build", "no-such-image"], ["no-such-image", "board-trixie"]),

@@ -58,11 +58,6 @@ class Crossing:
         """The agent on the board."""
         return self.board.agent
 
-    @property
-    def has_guest(self) -> bool:
-        """Whether this test has asked for a guest."""
-        return self._guest is not None
-
     def guest(self, **changes: Any) -> Guest:
         """The running guest of the target's configuration with ``changes``, started where there is none.
 
