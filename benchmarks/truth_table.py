@@ -1,6 +1,8 @@
 """Is the sharing matrix the same every time? Runs it N times and compares verdict by verdict.
 
-    .venv/bin/python benchmarks/truth_table.py [--runs 10] [--target virt-smmu ...]
+    .venv/bin/python benchmarks/truth_table.py [--runs 10] [--suite board] [--target virt-smmu ...] [-- OPTION...]
+
+What follows ``--`` goes to `lab run`, as ``--snapshot`` or ``--iommu off``.
 
 Prints each run's wall time and exit code, and every cell whose verdict was not always the same.
 """
@@ -23,7 +25,9 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--runs", type=int, default=10)
+    parser.add_argument("--suite", default="board")
     parser.add_argument("--target", action="append")
+    parser.add_argument("rest", nargs="*", metavar="OPTION")
     options = parser.parse_args()
     targets = options.target or ["virt-smmu", "virt-cma", "virt-dma32"]
     verdicts: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
@@ -31,17 +35,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         for number in range(1, options.runs + 1):
             out = Path(folder, "out.json")
-            command = [
-                sys.executable,
-                "-m",
-                "lab.cli",
-                "run",
-                "board",
-                "--results",
-                folder,
-                "--json",
-                str(out),
-            ]
+            command = [sys.executable, "-m", "lab.cli", "run", options.suite, "--results", folder]
+            command += ["--json", str(out), *options.rest]
             for target in targets:
                 command += ["--target", target]
             began = time.monotonic()
