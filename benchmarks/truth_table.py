@@ -1,6 +1,6 @@
 """Is the sharing matrix the same every time? Runs it N times and compares verdict by verdict.
 
-    .venv/bin/python benchmarks/truth_table.py [--runs 10] [--suite board] [--target virt-smmu ...] [-- OPTION...]
+    .venv/bin/python benchmarks/truth_table.py [--runs 10] [--suite board] [--target NAME ...] [-- OPTION...]
 
 What follows ``--`` goes to `lab run`, as ``--snapshot`` or ``--iommu off``.
 

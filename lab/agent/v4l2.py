@@ -9,6 +9,7 @@ import ctypes
 import errno
 import mmap
 import os
+import time
 
 from . import files
 from . import videodev2 as v
@@ -16,6 +17,28 @@ from . import videodev2 as v
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from .ioctl import Request
+
+
+PATIENCE = 2.0
+"""Seconds that somebody else may hold the device's priority (VIDIOC_S_PRIORITY), as v4l2-compliance does."""
+
+
+def insist(request: Request, fd: int, argument: Any) -> None:
+    """Do an ioctl that fails with EBUSY while somebody has a higher priority, and wait until nobody has.
+
+    drivers/media/v4l2-core/v4l2-ioctl.c, INFO_FL_PRIO and v4l2_prio_check().
+    """
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            request(fd, argument)
+            return
+        except OSError as error:
+            if error.errno != errno.EBUSY or time.monotonic() > end:
+                raise
+        time.sleep(0.02)
 
 
 class Done:
@@ -73,7 +96,7 @@ class Queue:
             pix.plane_fmt[0].sizeimage = sizeimage
         else:
             pix.sizeimage = sizeimage
-        v.S_FMT(self.fd, request)
+        insist(v.S_FMT, self.fd, request)
         described = self._described(request)
         if described["pixelformat"] != pixelformat:
             raise OSError(errno.EINVAL, f"VIDIOC_S_FMT: {pixelformat} became {described['pixelformat']}")
@@ -95,7 +118,7 @@ class Queue:
     def request(self, count: int, memory: int) -> int:
         """Ask for buffers and return how many there are; 0 frees all."""
         request = v.v4l2_requestbuffers(count=count, type=self.kind, memory=memory)
-        v.REQBUFS(self.fd, request)
+        insist(v.REQBUFS, self.fd, request)
         self.memory = memory
         return int(request.count)
 
@@ -149,11 +172,11 @@ class Queue:
 
     def on(self) -> None:
         """Start streaming."""
-        v.STREAMON(self.fd, ctypes.c_int(self.kind))
+        insist(v.STREAMON, self.fd, ctypes.c_int(self.kind))
 
     def off(self) -> None:
         """Stop streaming and take all buffers back; allowed in any state."""
-        v.STREAMOFF(self.fd, ctypes.c_int(self.kind))
+        insist(v.STREAMOFF, self.fd, ctypes.c_int(self.kind))
 
 
 class Device:
