@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from lab.runs.crossings.host_blob import host_blob
 
 
