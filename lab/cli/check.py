@@ -13,7 +13,7 @@ from lab.base.errors import ConfigError
 from lab.base.ui import err
 
 LINTERS = (
-    ("lint", ["-m", "ruff", "check"]),
+    ("lint", ["-m", "ruff", "check", "--no-cache"]),  # its cache knows no module that was added meanwhile
     ("format", ["-m", "ruff", "format", "--check"]),
     ("types", ["-m", "mypy"]),
     ("imports", ["-c", "from importlinter.cli import lint_imports_command as c; c()"]),
