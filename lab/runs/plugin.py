@@ -110,8 +110,12 @@ class Hooks:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
-        """A decoder that a test is not about is no cell; tests of programs beside the others come last."""
-        if others := [item for item in items if not _is_about(item)]:
+        """What the target has not is no cell; tests of programs beside the others come last.
+
+        A decoder that a test is not about, and a virtual machine where the target runs none.
+        """
+        alone = self._session.target.vmm is None
+        if others := [item for item in items if not _is_about(item) or (alone and _crosses(item))]:
             config.hook.pytest_deselected(items=others)
             items[:] = [item for item in items if item not in others]
         last(items)
@@ -135,6 +139,14 @@ class Hooks:
         report = yield
         self._session.phase(item, call)
         return report
+
+
+def _crosses(item: pytest.Item) -> bool:
+    """Whether the test's sharing path goes through a virtual machine."""
+    from lab.sharing import PATHS, Boundary
+
+    mark = item.get_closest_marker("path")
+    return mark is not None and PATHS[mark.args[0]].boundary is Boundary.VM
 
 
 def _is_about(item: pytest.Item) -> bool:

@@ -16,12 +16,9 @@ WRONG_MASK = re.compile(r"test_wrong_mask_is_contained_and_recovered_from\[(\w+)
 WRITES_INTO = re.compile(r"test_decoder_writes_into\[(\w+)-(\w+)-vgem\]")
 
 
-@pytest.mark.parametrize("target", ["virt-smmu", "virt-cma"])
-def test_a_decoder_that_a_test_is_not_about_is_no_cell(target):
-    """32 address lines are all that the driver of the wide decoder claims: nothing to be wrong about."""
-    suites = [f"suites/board/test_{name}.py" for name in ("faults", "import")]
-    command = [sys.executable, "-m", "pytest", *suites, "--collect-only", "-q"]
-    command += ["--lg-env", f"targets/{target}.yaml"]
+def collect(target: str, *suites: str) -> str:
+    """What pytest collects of ``suites`` for a target file."""
+    command = [sys.executable, "-m", "pytest", *suites, "--collect-only", "-q", "--lg-env", target]
     done = subprocess.run(
         command,
         cwd=dirs.root(),
@@ -32,10 +29,32 @@ def test_a_decoder_that_a_test_is_not_about_is_no_cell(target):
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("target", ["virt-smmu", "virt-cma"])
+def test_a_decoder_that_a_test_is_not_about_is_no_cell(target):
+    """32 address lines are all that the driver of the wide decoder claims: nothing to be wrong about."""
+    suites = [f"suites/board/test_{name}.py" for name in ("faults", "import")]
+    said = collect(f"targets/{target}.yaml", *suites)
     known = load_target(target)
     modes = {str(mode) for mode in known.default_modes}
     every = {(mode, decoder.name) for mode in modes for decoder in known.decoders}
     narrow = {(mode, decoder) for mode, decoder in every if decoder == "narrow"}
-    assert set(WRITES_INTO.findall(done.stdout)) == every
-    assert set(WRONG_MASK.findall(done.stdout)) == narrow
-    assert "skip" not in done.stdout
+    assert set(WRITES_INTO.findall(said)) == every
+    assert set(WRONG_MASK.findall(said)) == narrow
+    assert "skip" not in said
+
+
+def test_a_board_without_a_vmm_has_no_paths_through_one(tmp_path):
+    """What lies in the board's own kernel is planned all the same."""
+    text = load_target("virt-cma").path.read_text()
+    section = re.search(r"^vmm:.*\n(?:  .*\n)*", text, re.MULTILINE)
+    assert section
+    (tmp_path / "mine.yaml").write_text(text.replace(section[0], ""))
+    assert "test_scattered_guest_blob" in collect("targets/virt-cma.yaml", "suites/vm")
+    said = collect(str(tmp_path / "mine.yaml"), "suites/vm")
+    assert "test_scattered_guest_blob" not in said
+    assert "test_virgl" not in said
+    assert "test_gpu_samples_what_the_decoder_wrote" in said
+    assert "test_usb_controller_reads_the_pages" in said
