@@ -19,7 +19,6 @@ from pathlib import Path
 
 from lab.boards import Board, Vmm, load_target
 from lab.boards.vmms import Places, command
-from lab.cli.vm import configured
 from lab.imaging import build
 from lab.rack import Machine, Rack
 
@@ -72,7 +71,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     options = parser.parse_args()
     target = load_target(options.target)
-    vmm = configured(target, options.set)
+    vmm = (target.vmm or Vmm()).with_settings(options.set)
     image = build(target.image)
     folder = Path(tempfile.mkdtemp(prefix="lab-bench-"))
     bare, lab = [], []
