@@ -81,9 +81,8 @@ def vm_screendump() -> dict[str, Any]:
 
 def parse_ppm(data: bytes) -> dict[str, Any]:
     """Parse a binary PPM (netpbm's ppm(5), as QEMU's ui/console.c writes it: no comments, maximum 255)."""
-    magic, width, height, maximum, pixels = data.split(maxsplit=4) if data.count(b"\n") > 2 else (b"",) * 5
-    header = data.find(b"\n", data.find(b"\n", data.find(b"\n") + 1) + 1) + 1
-    pixels = data[header:]  # split would take white pixels for white space
+    magic, size, maximum, pixels = (data.split(b"\n", 3) + [b""] * 3)[:4]  # pixels may look like white space
+    width, height = (size.split() + [b"0"] * 2)[:2]
     if magic != b"P6" or maximum != b"255" or len(pixels) != int(width) * int(height) * 3:
         raise ValueError(f"not a picture as QEMU writes it: {data[:20]!r}...")
     return {"width": int(width), "height": int(height), "format": "RGB", "data": pixels}
