@@ -9,7 +9,16 @@ from lab.sharing.allocators import ALLOCATORS, Allocator
 from lab.sharing.constraints import BoardFacts, DecoderFacts, Layout, Reach
 from lab.sharing.evidence import Evidence
 from lab.sharing.expect import Expectation, expected, expected_path
-from lab.sharing.gather import across, ended, offered, pages_written, transfers, transfers_in_guest, tried
+from lab.sharing.gather import (
+    across,
+    ended,
+    joined_faults,
+    offered,
+    pages_written,
+    transfers,
+    transfers_in_guest,
+    tried,
+)
 from lab.sharing.paths import PATHS, Boundary, Capability, Place, SharingPath, VmmFacts
 from lab.sharing.pixels import Pixels
 from lab.sharing.settle import Outcome, Standing, settle, settle_path
@@ -38,6 +47,7 @@ __all__ = [
     "ended",
     "expected",
     "expected_path",
+    "joined_faults",
     "judge",
     "offered",
     "pages_written",

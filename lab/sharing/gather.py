@@ -96,6 +96,15 @@ def tried(answer: Mapping[str, Any], what: str) -> tuple[bool, str]:
     return False, f"{what}: {answer['stage']}: {name}: {answer['message']}"
 
 
+def joined_faults(*sources: Mapping[str, Any]) -> dict[str, Any]:
+    """``faults`` and ``fault_lines`` of several transfers as one; None where one of them does not know."""
+    counts = [source["faults"] for source in sources]
+    return {
+        "faults": None if None in counts else sum(counts),
+        "fault_lines": [line for source in sources for line in source["fault_lines"]],
+    }
+
+
 def across(
     raw: Mapping[str, Any],
     path: str,

@@ -10,6 +10,7 @@ from lab.sharing import (
     VmmFacts,
     across,
     ended,
+    joined_faults,
     offered,
     pages_written,
     transfers,
@@ -146,3 +147,12 @@ def test_what_ended_early_is_evidence():
         found = Evidence.from_raw(ended(name, "allocate", 22, "two\nlines"))
         assert found.sharing_path is PATHS[name]
         assert found.message == "two lines"
+
+
+def test_faults_of_two_transfers_are_known_only_where_both_are():
+    one = {"faults": 1, "fault_lines": ["event 0x10"]}
+    none, unknown = {"faults": 0, "fault_lines": []}, {"faults": None, "fault_lines": []}
+    assert joined_faults(one, none) == {"faults": 1, "fault_lines": ["event 0x10"]}
+    assert joined_faults(none, none)["faults"] == 0
+    assert joined_faults(none, unknown)["faults"] is None
+    assert joined_faults(unknown, one) == {"faults": None, "fault_lines": ["event 0x10"]}

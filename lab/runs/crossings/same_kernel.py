@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from lab.base.errors import BoardError
+from lab.boards.errors import CallError
 from lab.media import Stream
 from lab.runs.crossings.crossing import Crossing, Shared, facts_of, unsupported
-from lab.sharing import ALLOCATORS, Allocator, VmmFacts, across, ended
+from lab.sharing import ALLOCATORS, Allocator, VmmFacts, across, ended, joined_faults
 
 OWN = ALLOCATORS["decoder-mmap"]
 SECTOR = 512
@@ -20,17 +20,18 @@ def gpu_import(crossing: Crossing, stream: Stream, allocator: Allocator = OWN) -
     agent, decoder = crossing.agent, crossing.decoder
     first = stream.frames[0]
     shape: dict[str, Any] = {"width": first.width, "height": first.height}
+    found = agent.call("board_capabilities", device=decoder.device, timeout=120)
+    facts = facts_of({"gles": found["gles"]})
+    if lacking := unsupported(path, facts, decoder, stream):
+        return lacking
     size = crossing.frame_size(stream)
     options: dict[str, Any] = {"node": decoder.node, **shape} if allocator.own else {}
     buffer = agent.call("allocate", allocator=allocator.provider, size=size, **options)
     try:
         seen = agent.call("gles_import", handle=buffer["handle"], **shape, timeout=60)
-    except BoardError as error:
-        facts = facts_of({"gles": (False, error.message)})
-        lacking = unsupported(path, facts, decoder, stream)
-        assert lacking is not None
-        return lacking
-    facts = facts_of({"gles": (True, "")})
+    except CallError as error:  # the GPU can import buffers, and refuses this one
+        raw = ended(path, "import", error.errno, error.message, importer=decoder.device)
+        return crossing.shared(raw, facts, stream, packed=True)
     raw = crossing.share(stream, handle=buffer["handle"], allocator=allocator.provider)
     frames = None
     if raw["stage"] == "done":
@@ -58,8 +59,7 @@ def usb_pages(crossing: Crossing, stream: Stream) -> Shared:
         agent.call("usb_store", data=bytes(-(-size // SECTOR) * SECTOR))  # what was there is not the frame
         sent = agent.call("usb_write", handle=handle, size=size)
         frames = [agent.call("usb_load", size=size) if sent["stage"] == "done" else b""]
-        raw["faults"] = (raw["faults"] or 0) + (sent["faults"] or 0)
-        raw["fault_lines"] = [*raw["fault_lines"], *sent["fault_lines"]]
+        raw |= joined_faults(raw, sent)
     evidence = across(
         raw,
         path,
