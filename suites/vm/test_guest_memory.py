@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lab.base.words import Verdict
-from lab.runs.crossings.guest_memory import guest_blob, resource_uuid, wrong_buffer
+from lab.runs.crossings.guest_memory import guest_blob, resource_uuid, untraced, wrong_buffer
 
 
 @pytest.mark.path("guest-blob")
@@ -33,7 +33,7 @@ def test_control_wrong_buffer_is_noticed(crossing, stream):
 @pytest.mark.path("untraced")
 def test_control_without_the_trace_nothing_is_proved(crossing, stream):
     """Right pixels alone: nobody listened to the VMM, so nobody may say zero-copy."""
-    share = crossing.prove("untraced", lambda held: guest_blob(held, stream, "untraced", listen=False))
+    share = crossing.prove("untraced", lambda held: untraced(held, stream))
     assert share.as_expected, share.explain()
 
 

@@ -12,7 +12,7 @@ from lab.boards.agent import Agent
 from lab.boards.guest import Guest
 from lab.boards.vmm import Vmm
 from lab.media import Stream
-from lab.runs.devices import Decoder, Share
+from lab.runs.devices import LUCKY_TRIES, Decoder, Share
 from lab.runs.record import Attempt
 from lab.sharing import (
     PATHS,
@@ -25,9 +25,6 @@ from lab.sharing import (
     judge,
     settle_path,
 )
-
-LUCKY_TRIES = 3
-"""Experiments to do while the pages are luckier than the path guarantees (`lab.sharing.settle`)."""
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ def vfio_decoder(crossing: Crossing, stream: Stream) -> Shared:
     there = guest.agent
     loaded = there.call("load", module=entry.module, params={"address_bits": [entry.address_bits]})
     [device] = loaded["devices"]  # the VMM chose its slot
-    facts = guest_facts(guest, iommu_group=group)
+    facts = guest_facts(guest, {"iommu-group": group})
     if lacking := unsupported(PATH, facts, crossing.decoder, stream):
         return lacking
     size = crossing.frame_size(stream)

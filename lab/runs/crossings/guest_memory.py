@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
-from lab.base.errors import BoardError
+from lab.base.errors import BoardError, LabError
 from lab.boards.agent import Agent
 from lab.boards.guest import Guest
 from lab.media import Stream
@@ -15,23 +16,45 @@ from lab.sharing import PATHS, VmmFacts, across, pages_written, transfers
 WORD = bytes(range(0x30, 0x40))
 """What is written on one side and looked for on the other; no frame begins or ends like that."""
 
+COMMANDS = "virtio_gpu_cmd_*"
+"""The trace events of QEMU that `lab.sharing.transfers` reads."""
+
 WIDTH = 32
 """Pixels of 32 bits in a row when a frame's bytes are shown as they lie: the least a display takes."""
 
 
-def guest_blob(crossing: Crossing, stream: Stream, path: str, *, listen: bool = True) -> Shared:
-    """The guest makes a blob, and the host's decoder writes the dma-buf that the VMM has of it.
-
-    ``listen``: look at the VMM's trace; without it nobody knows whether it copied.
-    """
+def guest_blob(crossing: Crossing, stream: Stream, path: str) -> Shared:
+    """The guest makes a blob, and the host's decoder writes the dma-buf that the VMM has of it."""
     guest, facts = blob_guest(crossing)
     if lacking := unsupported(path, facts, crossing.decoder, stream):
         return lacking
-    allocator = "guest-blob" if path == "untraced" else path
     begin = guest.trace_mark()
+    allocator = PATHS[path].allocator.name
     blob, lifted = make_and_lift(crossing, guest, allocator, crossing.frame_size(stream))
-    shared = decode_into(crossing, guest, path, stream, blob, lifted, begin if listen else None)
-    return crossing.shared(shared, facts, stream)
+    return crossing.shared(decode_into(crossing, guest, path, stream, blob, lifted, begin), facts, stream)
+
+
+def untraced(crossing: Crossing, stream: Stream) -> Shared:
+    """As `guest_blob`, but the VMM is told to trace nothing meanwhile: nobody knows whether it copied."""
+    blob_guest(crossing)  # the one that runs next
+    with _tracing_nothing(crossing):
+        return guest_blob(crossing, stream, "untraced")
+
+
+@contextmanager
+def _tracing_nothing(crossing: Crossing) -> Iterator[None]:
+    """Switch the trace of the running QEMU off; afterwards it is on again (qapi/trace.json)."""
+
+    def switch(on: bool) -> None:
+        arguments = {"name": COMMANDS, "enable": on}
+        crossing.agent.call("vm_qmp", command="trace-event-set-state", arguments=arguments)
+
+    switch(False)
+    try:
+        yield
+    finally:
+        with suppress(LabError, BoardError):  # the VMM may be gone, and then its trace is
+            switch(True)
 
 
 def wrong_buffer(crossing: Crossing, stream: Stream) -> Shared:
@@ -65,12 +88,10 @@ def blob_guest(crossing: Crossing) -> tuple[Guest, VmmFacts]:
     return guest, guest_facts(guest)
 
 
-def guest_facts(guest: Guest, **more: tuple[bool, str]) -> VmmFacts:
-    """What a guest's virtio-gpu has; ``more``: what else was found, by requirement with ``_`` for ``-``."""
+def guest_facts(guest: Guest, more: Mapping[str, tuple[bool, str]] | None = None) -> VmmFacts:
+    """What a guest's virtio-gpu has; ``more``: what else was found of `lab.sharing.paths.REQUIREMENTS`."""
     guest.agent.call("load", module="virtio_gpu")
-    found = guest.agent.call("gpu_capabilities")
-    found |= {name.replace("_", "-"): value for name, value in more.items()}
-    return facts_of(found, guest)
+    return facts_of({**guest.agent.call("gpu_capabilities"), **(more or {})}, guest)
 
 
 def decode_into(
@@ -80,14 +101,14 @@ def decode_into(
     stream: Stream,
     blob: dict[str, Any],
     lifted: dict[str, Any],
-    begin: int | None,
+    begin: int,
     *,
     given: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The evidence of ``path``: words are exchanged, the decoder writes, the guest reads and shows.
 
     ``blob``: the guest's buffer; ``lifted``: the dma-buf that the VMM has of it; ``given``: what the
-    decoder gets instead. ``begin``: of the VMM's trace, before the resource was made; None: not looked at.
+    decoder gets instead. ``begin``: of the VMM's trace, before the resource was made.
     """
     size = crossing.frame_size(stream)
     canaries = exchange(crossing.agent, guest.agent, lifted["handle"], blob["handle"], size)
@@ -101,7 +122,7 @@ def decode_into(
         raw,
         path,
         frames=frames,
-        copies=transfers(None if begin is None else guest.trace_since(begin), resource=blob["resource"]),
+        copies=transfers(guest.trace_since(begin), resource=blob["resource"]),
         dmabuf={key: lifted[key] for key in ("exporter", "inode", "size")},
         guest_pages=crossing.agent.call("vm_pages", phys=written) if written else None,
         canaries=canaries,

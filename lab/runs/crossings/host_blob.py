@@ -35,7 +35,7 @@ def host_blob(crossing: Crossing, stream: Stream, **changes: Any) -> Shared:
     if not agent.call("host_blob_status")["shares"]:
         found["shared-memory-bar"] = (False, "the VMM did not take up vhost-user's shared memory (bit 22)")
     found |= guest.agent.call("bar_capability", timeout=60)
-    facts = guest_facts(guest, **found)
+    facts = guest_facts(guest, found)
     if lacking := unsupported(PATH, facts, crossing.decoder, stream):
         return lacking
     return _share(crossing, guest, stream, facts)
