@@ -160,7 +160,7 @@ class Board:
         present: Guest | None = driver.present(wanted)
         if present is not None:
             return present
-        if self._snapshots is not None and self.mode is not None and wanted.video == "none":
+        if self._snapshots is not None and self.mode is not None and wanted.saveable:
             return self._saved_guest(self.mode, wanted)
         agent = self.agent
         self.end_guest()

@@ -30,6 +30,8 @@ class Vmm(Strict):
     gpu: Literal["blob", "2d", "virgl", "virgl-blob", "none"] = "blob"
     rendernode: str = "/dev/null"
     video: Literal["none", "vfio"] = "none"
+    memory_bar: str = ""
+    """Socket on the board of a vhost-user back-end whose memory the guest sees in a BAR; QEMU >= 11."""
     cmdline: str = ""
     extra: tuple[str, ...] = ()
     timeout: float = Field(default=240, gt=0)
@@ -60,6 +62,11 @@ class Vmm(Strict):
     def hugepages(self) -> int:
         """How many pages of 2 MiB the guest's memory takes."""
         return -(-self.bytes // (2 << 20)) if self.backing == "hugetlb" else 0
+
+    @property
+    def saveable(self) -> bool:
+        """Whether a running one can be part of a snapshot: nothing of it lies outside of VMM and guest."""
+        return self.video == "none" and not self.memory_bar
 
     @property
     def title(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from lab.base.errors import ConfigError
 from lab.boards.vmm import Vmm
-from lab.boards.vmms import COMMANDS, Places, command, qemu
+from lab.boards.vmms import COMMANDS, Places, command, crosvm, qemu
 
 configurations = st.builds(
     Vmm,
@@ -18,7 +19,7 @@ configurations = st.builds(
     kernel=st.sampled_from(["board", "backports"]),
     memory=st.sampled_from(["256M", "512M", "1G"]),
     backing=st.sampled_from(["memfd", "hugetlb"]),
-    gpu=st.sampled_from(["blob", "2d", "virgl", "none"]),
+    gpu=st.sampled_from(["blob", "2d", "virgl", "virgl-blob", "none"]),
     video=st.sampled_from(["none", "vfio"]),
     cmdline=st.sampled_from(["", "swiotlb=noforce one.two=3"]),
 )
@@ -96,7 +97,7 @@ def test_guest_memory_is_a_memfd_that_others_can_map():
 
 def test_memory_in_a_bar_has_a_device_behind_the_boards_socket():
     """A number for which QEMU has no name ends it (virtio_id_to_name), and so does an absent option ROM."""
-    argv = command(Vmm(extra=qemu.memory_bar("/run/x")), PLACES).argv
+    argv = command(Vmm(memory_bar="/run/x"), PLACES).argv
     assert option(argv, "-chardev") == ["socket,id=memory,path=/run/x"]
     (device,) = [value for value in option(argv, "-device") if value.startswith("vhost-user")]
     words = device.split(",")
@@ -108,6 +109,25 @@ def test_binaries():
     assert command(Vmm(binary="qemu-11"), PLACES).argv[0] == "/opt/qemu-11/bin/qemu-system-aarch64"
     assert command(Vmm(binary="/opt/mine/qemu"), PLACES).argv[0] == "/opt/mine/qemu"
     assert command(Vmm(kind="crosvm", binary="/opt/crosvm"), PLACES).argv[0] == "/opt/crosvm"
+
+
+def test_every_vmm_knows_every_gpu():
+    kinds = set(get_args(Vmm.model_fields["gpu"].annotation)) - {"none"}
+    assert kinds == set(qemu.GPUS) - {"none"} == set(crosvm.GPUS)
+    for kind in kinds:
+        assert command(Vmm(gpu=kind), PLACES).argv
+        assert command(Vmm(kind="crosvm", gpu=kind), PLACES).argv
+
+
+def test_what_lies_outside_of_the_guest_is_in_no_snapshot():
+    assert Vmm(gpu="virgl", backing="hugetlb").saveable
+    assert not Vmm(video="vfio").saveable
+    assert not Vmm(memory_bar="/run/x").saveable
+
+
+def test_crosvm_has_no_memory_in_a_bar():
+    with pytest.raises(ConfigError, match="crosvm has no vhost-user device"):
+        command(Vmm(kind="crosvm", memory_bar="/run/x"), PLACES)
 
 
 def test_crosvm_as_a_whole():

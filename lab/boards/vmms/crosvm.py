@@ -19,11 +19,13 @@ GPUS = {
     "2d": "backend=2d",
     "blob": "backend=2d,udmabuf=true,external-blob=true",
     "virgl": "backend=virglrenderer,context-types=virgl:virgl2,egl=true,surfaceless=true",
+    "virgl-blob": "backend=virglrenderer,context-types=virgl:virgl2,egl=true,surfaceless=true,"
+    "external-blob=true,pci-bar-size=268435456",
 }
 
 
 def command(vmm: Vmm, places: Places) -> Command:
-    """crosvm's command line. Raises ConfigError for VFIO without a decoder."""
+    """crosvm's command line. Raises ConfigError for VFIO without a decoder, and for a memory BAR."""
     argv = [vmm.binary or "crosvm", "run", "--disable-sandbox", "--cpus", "1"]
     argv += ["--mem", str(vmm.bytes >> 20)]
     if vmm.backing == "hugetlb":
@@ -39,4 +41,6 @@ def command(vmm: Vmm, places: Places) -> Command:
         if places.decoder is None:
             raise ConfigError("video: vfio needs a decoder on the board's PCI bus")
         argv += ["--vfio", f"/sys/bus/pci/devices/{places.decoder}"]
+    if vmm.memory_bar:
+        raise ConfigError("crosvm has no vhost-user device whose memory a guest sees in a BAR")
     return Command((*argv, *vmm.extra, places.kernel(vmm)), needs=NEEDS)

@@ -51,11 +51,13 @@ def command(vmm: Vmm, places: Places) -> Command:
         if places.decoder is None:
             raise ConfigError("video: vfio needs a decoder on the board's PCI bus")
         argv += ["-device", f"vfio-pci,host={places.decoder}"]
+    if vmm.memory_bar:
+        argv += _memory_bar(vmm.memory_bar)
     return Command((*argv, *vmm.extra), env, needs="the image's package qemu-system-arm has it")
 
 
-def memory_bar(socket: str) -> tuple[str, ...]:
-    """Arguments (`Vmm.extra`) for a device that shows the board's memory in a BAR, QEMU >= 11.0.
+def _memory_bar(socket: str) -> list[str]:
+    """A device that shows the board's memory in a BAR, QEMU >= 11.0.
 
     A vhost-user back-end has to listen at ``socket`` before (the agent's ``host_blob_start``). The device
     needs a number for which QEMU has a name: 31 is a video decoder, for which the guest has no other driver.
@@ -63,7 +65,7 @@ def memory_bar(socket: str) -> tuple[str, ...]:
     device = _pci(
         "vhost-user-test-device-pci", "chardev=memory", "virtio-id=31", "num_vqs=2", "config_size=16"
     )
-    return ("-chardev", f"socket,id=memory,path={socket}", "-device", device)
+    return ["-chardev", f"socket,id=memory,path={socket}", "-device", device]
 
 
 def program(vmm: Vmm) -> str:
