@@ -44,6 +44,27 @@ def decode(call, decoder, **words):
     return call("share", stream=STREAM.data, sizes=STREAM.sizes, device=decoder, **words)
 
 
+HOLDER = """
+import fcntl, os, sys, time
+with open(sys.argv[1], "rb") as node:
+    fcntl.ioctl(node, 0x40045644, (3).to_bytes(4, "little"))  # VIDIOC_S_PRIORITY, V4L2_PRIORITY_RECORD
+    open("/run/held", "w").close()
+    time.sleep(1.0)
+"""
+
+
+def test_a_decoder_whose_priority_somebody_holds_for_a_moment_is_waited_for(board, call, decoder):
+    """As v4l2-compliance does, which runs beside the suites: every ioctl that sets something is EBUSY."""
+    node = next(found["node"] for found in call("decoders") if found["device"] == decoder)
+    holder = call("start", argv=["python3", "-c", HOLDER, node])
+    board.agent.run(["busybox", "sh", "-c", "until [ -e /run/held ]; do usleep 20000; done"], timeout=20)
+    raw = decode(call, decoder, allocator="decoder-mmap")
+    ended = board.agent.request("finish", {"pid": holder, "timeout": 10}, timeout=20)
+    assert (ended["rc"], ended["stderr"]) == (0, b"")
+    assert (raw["stage"], raw["errno"]) == ("done", None)
+    assert raw["frames"][0]["data"] == FRAME
+
+
 def test_the_usb_controller_reads_the_pages_that_the_decoder_wrote(call, decoded):
     call("usb_store", data=bytes(len(FRAME)))
     sent = call("usb_write", handle=decoded["handle"], size=len(FRAME))

@@ -10,9 +10,11 @@ import pytest
 from lab.base.errors import ConfigError
 from lab.base.words import IommuMode
 from lab.boards import load_target
+from lab.results.model import Cell
 from lab.runs.events import EventWriter, read_events
+from lab.runs.lab import Lab
 from lab.runs.request import find_suites, parse_modes, suite_names, suites_folder
-from lab.runs.session import is_target
+from lab.runs.session import Session, is_target
 
 pytest_plugins = ["pytester"]
 
@@ -63,3 +65,19 @@ def test_events_survive_a_reader_that_went_away_and_a_cut_line():
     EventWriter(write_end).emit("plan", cells=3)
     os.close(write_end)
     EventWriter(None).emit("plan", cells=json.loads("3"))
+
+
+def test_the_command_that_repeats_a_cell_keeps_the_vmm():
+    lab = Lab(load_target("virt-smmu"), place="here")
+    cell = Cell(
+        test="suites/vm/test_virgl.py::test_x[wide]",
+        target="virt-smmu",
+        iommu=IommuMode.OFF,
+        suite="vm",
+        allocator="virgl-texture",
+        decoder="wide",
+    )
+    words = "lab run vm --target virt-smmu --iommu off -k 'test_x and wide and virgl-texture'"
+    assert Session(lab, [IommuMode.OFF]).repeat(cell) == words
+    asked = Session(lab, [IommuMode.OFF], vmm=("binary=qemu-11",))
+    assert asked.repeat(cell) == f"{words} --vmm binary=qemu-11"
