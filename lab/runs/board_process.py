@@ -64,7 +64,7 @@ def main() -> int:
         _redirect(go["output"])
         lab.open()
         lab.boot_early(modes[0])
-        return _pytest(lab, modes, order["run"], go, events)
+        return _pytest(lab, modes, order | go, events)
 
 
 def _redirect(output: str) -> None:
@@ -77,14 +77,16 @@ def _redirect(output: str) -> None:
     os.close(null)
 
 
-def _pytest(lab: Lab, modes: list[IommuMode], run: str, go: dict[str, Any], events: EventWriter) -> int:
+def _pytest(lab: Lab, modes: list[IommuMode], order: dict[str, Any], events: EventWriter) -> int:
     import pytest
 
     from lab.base import dirs
     from lab.runs.session import Session
 
-    session = Session(lab, modes, run=run, results=Path(go["results"]), events=events, vmm=go["vmm"])
-    words = [*go["pytest"], "--rootdir", str(dirs.root()), "-o", "addopts=", "--tb=short", "-v"]
+    session = Session(
+        lab, modes, run=order["run"], results=Path(order["results"]), events=events, vmm=order["vmm"]
+    )
+    words = [*order["pytest"], "--rootdir", str(dirs.root()), "-o", "addopts=", "--tb=short", "-v"]
     words += [word for plugin in IDLE_PLUGINS for word in ("-p", f"no:{plugin}")]
     words += ["--lg-env", str(lab.environment)]
     return int(pytest.main(words, plugins=[Carrier(session)]))

@@ -44,14 +44,14 @@ class BoardProcess:
         self.target = target
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the process)
         read_end, write_end = os.pipe()
-        order: dict[str, Any] = {
+        order = {
             "target": target,
             "iommu": request.iommu,
+            "vmm": request.vmm,
+            "snapshot": request.snapshot,
             "run": request.id,
             "events": write_end,
         }
-        order |= {"snapshot": request.snapshot, "vmm": request.vmm}
-        self._vmm = request.vmm
         self._pytest = [*map(str, request.suites), *(["-k", request.keyword] if request.keyword else [])]
         self._events = read_events(os.fdopen(read_end))
         self._process = subprocess.Popen(
@@ -103,7 +103,7 @@ class BoardProcess:
         with its last lines when pytest itself broke.
         """
         output = folder / f"pytest-{self.target}.log"
-        order = {"output": str(output), "results": str(log), "pytest": self._pytest, "vmm": self._vmm}
+        order = {"output": str(output), "results": str(log), "pytest": self._pytest}
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(json.dumps(order).encode() + b"\n")
