@@ -25,3 +25,11 @@ def runtime() -> Path:
     path = Path(base) / "sharelab" if base else cache() / "run"
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     return path
+
+
+def state() -> Path:
+    """What a user's commands remember between logins (XDG base directory specification); made if missing."""
+    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state"
+    path = Path(base) / "sharelab"
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return path

@@ -1,0 +1,205 @@
+"""A place held: kept alive by heartbeats, watched, prolonged, given back.
+
+The truth about who holds a place is the coordinator's ``acquired``, which only one can have. The
+tag adds what that lacks: an end, and a memory that outlives the coordinator. Both are watched on
+the connection's stream, so that a kick is known within a moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from lab.base.errors import LabError
+from lab.places import view
+from lab.places.model import LEASE, LeaseInfo, LeaseLostError
+from lab.places.wire import RefusedError, Wire, pb
+
+# A lease counts as over this much before its end: the janitor's machine may notice first.
+MARGIN = 0.5
+
+
+def boottime() -> float:
+    """Seconds that also pass while the machine sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class HeldPlace:
+    """The asynchronous half of ``Lease``; lives on the connection's loop."""
+
+    def __init__(self, wire: Wire, place: str, info: LeaseInfo, on_lost: Callable[[str], None]) -> None:
+        self.wire = wire
+        self.place = place
+        self.info = info
+        self.lost = ""
+        self._on_lost = on_lost
+        self._end = boottime() + info.until.timestamp() - wire.now()
+        self._confirmed = wire.incarnation
+        self._next_beat = 0.0
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Watch, and send heartbeats where the lease needs them."""
+        self._next_beat = boottime() + self.info.ttl / 3
+        self._task = asyncio.create_task(self._watch())
+
+    async def check(self) -> None:
+        """Return when the coordinator says that the place is ours; waits out a lost connection until the end.
+
+        Raises LeaseLostError.
+        """
+        while not self.lost:
+            version = self.wire.version
+            self._look()
+            if self.lost or (self.wire.online and self._confirmed == self.wire.incarnation):
+                break
+            await self.wire.wait_change(version, min(1.0, self._end - boottime()))
+        if self.lost:
+            raise LeaseLostError(f"{self.place} is no longer ours", hint=self.lost)
+
+    async def extend(self, seconds: float) -> None:
+        """Move the end of a timed lease by ``seconds``. Raises LeaseLostError, or LabError when offline."""
+        await self.check()
+        await self._write(replace(self.info, until=self.info.until + timedelta(seconds=seconds)))
+        self._end = boottime() + self.info.until.timestamp() - self.wire.now()
+
+    async def release(self) -> None:
+        """Give the place back. Nothing happens where it is lost already. Raises LabError when offline."""
+        await self.stop()
+        if self.lost:
+            return
+        self.lost = "it was given back"
+        now = view.moment(self.wire.now())
+        try:
+            # first the tag: should we die in between, the janitor sees at once that it is over
+            await self._write(self.info.ended(now))
+            await release(self.wire, self.place, self.info.holder)
+        except LabError as error:
+            hint = f"the janitor frees it by {self.info.until:%H:%M:%S} UTC"
+            raise LabError(f"{self.place} could not be given back ({error.message})", hint=hint) from None
+
+    async def stop(self) -> None:
+        """No more heartbeats."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+    async def _watch(self) -> None:
+        while not self.lost:
+            version = self.wire.version
+            if self.wire.online and self._confirmed != self.wire.incarnation:
+                with contextlib.suppress(LabError):
+                    await self._take_again()
+            self._look()
+            if self.lost:
+                break
+            if self.info.ttl and self.wire.online and boottime() >= self._next_beat:
+                await self._beat()
+            until = min(self._end - MARGIN, self._next_beat if self.info.ttl else self._end)
+            await self.wire.wait_change(version, max(until - boottime(), 0.05))
+        self._on_lost(self.lost)
+
+    def _look(self) -> None:
+        """Find out whether the place is lost."""
+        if self.lost:
+            return
+        if boottime() > self._end - MARGIN:
+            self.lost = f"the lease ended at {self.info.until:%H:%M:%S} UTC"
+        elif self.wire.online and self._confirmed == self.wire.incarnation:
+            message = self.wire.places.get(self.place)
+            if message is None:
+                self.lost = "the place was deleted"
+            elif message.acquired != self.info.holder:
+                self.lost = (
+                    f"{message.acquired} has it" if message.acquired else "somebody released it (kick)"
+                )
+            else:
+                self._follow(message)
+
+    def _follow(self, message: Any) -> None:
+        """Learn from the tag that somebody ended the lease, or another process of ours moved its end."""
+        found = LeaseInfo.parse(message.tags.get(LEASE, ""))
+        if found is None or found.holder != self.info.holder or found.since != self.info.since:
+            return
+        if found.until < self.info.until and not found.valid(view.moment(self.wire.now())):
+            why = found.reason if found.reason != self.info.reason else "kick"
+            self.lost = f"somebody ended it ({why})"
+        elif found.until != self.info.until and not self.info.ttl:
+            self.info = found
+            self._end = boottime() + found.until.timestamp() - self.wire.now()
+
+    async def _beat(self) -> None:
+        sent = boottime()
+        now = view.moment(self.wire.now())
+        try:
+            await self._write(replace(self.info, beat=now, until=now + timedelta(seconds=self.info.ttl)))
+        except LabError:
+            self._next_beat = boottime() + 1.0
+        else:
+            self._end = sent + self.info.ttl
+            self._next_beat = sent + self.info.ttl / 3
+
+    async def _take_again(self) -> None:
+        """After a connection was lost: the place is still ours, or nobody's, or it is lost."""
+        incarnation = self.wire.incarnation
+        message = self.wire.places.get(self.place)
+        if message is None:
+            self.lost = "the place was deleted"
+            return
+        if not message.acquired:
+            found = LeaseInfo.parse(message.tags.get(LEASE, ""))
+            now = view.moment(self.wire.now())
+            if (
+                found
+                and found.holder == self.info.holder
+                and found.since == self.info.since
+                and not found.valid(now)
+            ):
+                self.lost = "somebody released it (kick) while the coordinator was out of reach"
+                return
+            try:
+                await acquire(self.wire, self.place, self.info.holder)
+            except RefusedError as error:
+                self.lost = (
+                    f"it could not be taken again after a restart of the coordinator ({error.message})"
+                )
+                return
+            await self._beat()
+        elif message.acquired != self.info.holder:
+            self.lost = f"{message.acquired} has it"
+            return
+        self._confirmed = incarnation
+
+    async def _write(self, info: LeaseInfo) -> None:
+        await set_tags(self.wire, self.place, {LEASE: info.text()})
+        self.info = info
+
+
+async def set_tags(wire: Wire, place: str, tags: dict[str, str]) -> None:
+    """Set tags of a place; an empty value removes the tag."""
+    await wire.call("SetPlaceTags", pb.SetPlaceTagsRequest(placename=place, tags=tags))
+
+
+async def release(wire: Wire, place: str, holder: str) -> None:
+    """Release the place if ``holder`` still has it: the coordinator checks that in the same step."""
+    await wire.call("ReleasePlace", pb.ReleasePlaceRequest(placename=place, fromuser=holder))
+
+
+async def acquire(wire: Wire, place: str, holder: str) -> None:
+    """Acquire the place for ``holder``. Raises RefusedError where it is someone's, or lacks resources."""
+    request = pb.AcquirePlaceRequest(placename=place)
+    if holder == wire.identity:
+        await wire.call("AcquirePlace", request)
+        return
+    other = Wire(wire.address, holder)
+    await other.open()
+    try:
+        await other.call("AcquirePlace", request)
+    finally:
+        await other.close()

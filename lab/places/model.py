@@ -1,0 +1,209 @@
+"""What is known of places, leases and those who wait: pure.
+
+All that sharelab adds to a place lies in the place's own tags, so that every machine sees it and
+labgrid's reservations can filter by it:
+
+=================  ==========================================================================
+``lease``          who holds the place until when (``LeaseInfo``); the last holder once it ended
+``health``         ``healthy`` or ``quarantined``; reservations ask for ``health=healthy``
+``health_reason``  why, and since when
+``max_per_user``   how many places one person may hold at a time (from the lab's YAML)
+=================  ==========================================================================
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+from lab.base.errors import LabError
+
+LEASE = "lease"
+HEALTH = "health"
+HEALTH_REASON = "health_reason"
+MAX_PER_USER = "max_per_user"
+OWN_TAGS = frozenset({LEASE, HEALTH, HEALTH_REASON, MAX_PER_USER})
+"""Tags that sharelab keeps on a place itself; whoever syncs tags leaves these as they are."""
+
+SUFFIX = re.compile(r"\.[0-9a-f]{4}$")
+
+
+class LeaseLostError(LabError):
+    """The place is no longer ours: stop touching the board, now. Status MISS."""
+
+
+class Health(StrEnum):
+    """Whether reservations may get a place."""
+
+    HEALTHY = "healthy"
+    QUARANTINED = "quarantined"
+    UNKNOWN = "unknown"  # nobody has said so far: treated as not healthy
+
+
+def stamp(moment: datetime) -> str:
+    """``moment`` as written in a tag: ISO 8601, UTC, milliseconds."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def person(identity: str) -> str:
+    """The person or CI user behind a holder ``host/user.1f2e``: the name without host and job's suffix."""
+    return SUFFIX.sub("", identity.rpartition("/")[2])
+
+
+@dataclass(frozen=True)
+class LeaseInfo:
+    """The lease that a place's tag tells of. Times are in the coordinator's clock.
+
+    ``ttl``: seconds that each heartbeat adds; 0 for a timed lease, which no process keeps alive.
+    """
+
+    holder: str
+    since: datetime
+    until: datetime
+    beat: datetime
+    ttl: float = 0.0
+    reason: str = ""
+
+    @property
+    def timed(self) -> bool:
+        """Whether it ends at ``until`` without any process behind it."""
+        return self.ttl == 0
+
+    def valid(self, now: datetime) -> bool:
+        """Whether it still runs."""
+        return now < self.until
+
+    def text(self) -> str:
+        """As the tag's value: ``key=value`` words, the reason last for it may have spaces."""
+        words = [f"holder={self.holder}", f"until={stamp(self.until)}", f"since={stamp(self.since)}"]
+        words += [f"beat={stamp(self.beat)}", f"ttl={self.ttl:g}"]
+        reason = " ".join(self.reason.split())
+        return " ".join(words) + (f" reason={reason}" if reason else "")
+
+    @classmethod
+    def parse(cls, text: str) -> LeaseInfo | None:
+        """From a tag's value; None for what is no lease."""
+        head, _, reason = text.partition(" reason=")
+        words = dict(word.partition("=")[::2] for word in head.split())
+        try:
+            moments = {key: datetime.fromisoformat(words[key]) for key in ("since", "until", "beat")}
+            return cls(holder=words["holder"], ttl=float(words["ttl"]), reason=reason, **moments)
+        except (KeyError, ValueError):
+            return None
+
+    def ended(self, now: datetime, reason: str | None = None) -> LeaseInfo:
+        """The same lease, over since ``now``."""
+        return replace(self, until=min(now, self.until), reason=self.reason if reason is None else reason)
+
+
+@dataclass(frozen=True)
+class Place:
+    """One place as the coordinator and its tags tell of it.
+
+    ``lacking``: the matches that no live resource answers now; ``live``: there are none.
+    ``lease``: of whoever has the place acquired; None when it is free, or was locked without a
+    lease (by plain ``labgrid-client``). ``last``: what the lease tag says, running or over.
+    ``resources``: class name -> parameters, of those that are matched and live.
+    """
+
+    name: str
+    tags: Mapping[str, str]
+    health: Health
+    health_reason: str
+    lacking: tuple[str, ...]
+    acquired: str | None
+    lease: LeaseInfo | None
+    last: LeaseInfo | None
+    reservation: str | None
+    changed: datetime
+    comment: str = ""
+    matches: tuple[str, ...] = ()
+    resources: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+
+    @property
+    def target(self) -> str | None:
+        """The target (``targets/NAME.yaml``) of the board here."""
+        return self.tags.get("target")
+
+    @property
+    def soc(self) -> str | None:
+        """The SoC of the board here."""
+        return self.tags.get("soc")
+
+    @property
+    def live(self) -> bool:
+        """Whether an exporter offers everything that the place consists of."""
+        return not self.lacking
+
+    @property
+    def max_per_user(self) -> int | None:
+        """How many places one person may hold at a time."""
+        text = self.tags.get(MAX_PER_USER, "")
+        return int(text) if text.isdigit() else None
+
+    def unfit(self) -> str:
+        """Why nobody can get this place now; empty if they can, or when it is only taken."""
+        if self.health is Health.QUARANTINED:
+            return f"{self.name} is quarantined" + (f" ({self.health_reason})" if self.health_reason else "")
+        if self.health is Health.UNKNOWN:
+            return f"{self.name} has no health yet (lab health {self.name}, or lab heal {self.name})"
+        if self.lacking:
+            return f"{self.name} has no live {', '.join(self.lacking)}"
+        return ""
+
+    def satisfies(self, filters: Mapping[str, str]) -> bool:
+        """Whether labgrid would allocate this place for ``filters`` (tags, or ``name``)."""
+        return all(
+            (self.name if key == "name" else self.tags.get(key)) == value for key, value in filters.items()
+        )
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """One reservation in the queue.
+
+    ``position``: 1 for whoever is next, among those who could take a place that this one could.
+    ``place``: what it was allocated, if it was. ``free_at``: the place that is free first, and when
+    at the latest. ``note``: why nothing can come of it now; empty when something can.
+    """
+
+    token: str
+    owner: str
+    filters: Mapping[str, str]
+    priority: float
+    position: int
+    since: datetime
+    place: str | None = None
+    free_at: tuple[str, datetime] | None = None
+    note: str = ""
+
+
+# An hour of waiting weighs as much as this much priority, so that nothing waits for ever.
+PRIORITY_PER_HOUR = 6.0
+_ZERO = datetime(2200, 1, 1, tzinfo=UTC)
+_OURS = 1000.0
+
+
+def aged(priority: float, since: datetime) -> float:
+    """labgrid's priority of a reservation that waits since ``since``.
+
+    Priority that grows by the same rate for everyone keeps their order for ever, so that the
+    order can be had from the moment each one began to wait, without a new reservation every minute.
+    Greater than any that a person gives to ``labgrid-client reserve --prio``.
+    """
+    return priority + PRIORITY_PER_HOUR * ((_ZERO - since) / timedelta(hours=1))
+
+
+def given(labgrid_priority: float, since: datetime) -> float:
+    """The priority that was asked for, from the one labgrid knows. Others' is as it is."""
+    if not ours(labgrid_priority):
+        return labgrid_priority
+    return round(labgrid_priority - aged(0.0, since), 1)
+
+
+def ours(labgrid_priority: float) -> bool:
+    """Whether a reservation was made here, and not by plain ``labgrid-client``."""
+    return labgrid_priority > _OURS

@@ -1,0 +1,276 @@
+"""Waiting for a place with labgrid's reservations.
+
+One who waits has a reservation in the coordinator's queue. What labgrid allocates may be of no use:
+its scheduler does not know whether a place's exporter lives, or whether a holder of before a
+restart still drives the board. Such a place is kept allocated, so that nobody else is sent there,
+and another reservation is made for the same wait, as old as the first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+from lab.base.errors import ConfigError, LabError
+from lab.places import view
+from lab.places.lease import acquire, release, set_tags
+from lab.places.model import HEALTH, LEASE, OWN_TAGS, Health, LeaseInfo, Place, Waiting, aged, person
+from lab.places.wire import RefusedError, Wire, pb
+
+POLL = 15.0  # labgrid forgets a reservation that nobody polled for 60 s
+POLL_ALLOCATED = 4.0  # the janitor thinks one dead that holds a place allocated and is silent for 12 s
+TELL = 2.0
+# After a coordinator's start holders come back and take their places again; others stand back so long.
+GRACE = 3.0
+FOREIGN_TTL = 60.0
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is asked for. ``hold``: seconds of a timed lease; None for one that heartbeats keep alive."""
+
+    filters: Mapping[str, str]
+    hold: float | None = None
+    ttl: float = 60.0
+    reason: str = ""
+    priority: float = 0.0
+    exclude: frozenset[str] = frozenset()
+    healthy: bool = True
+
+
+_clock = time.monotonic
+
+
+class Seeker:
+    """One wait for one place."""
+
+    def __init__(self, wire: Wire, wish: Wish, on_wait: Callable[[Waiting], None] | None) -> None:
+        self.wire = wire
+        self.wish = wish
+        self.on_wait = on_wait
+        self._since = view.moment(wire.now())
+        self._mine: dict[str, Any] = {}  # token -> reservation as last seen
+        self._polled: dict[str, float] = {}
+        self._incarnation = 0
+        self._not_before: dict[str, float] = {}  # place -> when another try makes sense
+        self._respect: dict[tuple[str, str], float] = {}  # place and holder -> until when we wait for him
+        self._trying = ""
+        self._told = 0.0
+
+    async def seek(self, wait: float | None) -> tuple[str, LeaseInfo]:
+        """The place, acquired, and its lease as written to it.
+
+        Raises ConfigError where no place could ever do, LabError when ``wait`` seconds were not enough.
+        """
+        self.candidates()
+        end = None if wait is None else _clock() + wait
+        try:
+            while True:
+                version = self.wire.version
+                if self.wire.online:
+                    with contextlib.suppress(LabError):
+                        found = await self._step()
+                        if found is not None:
+                            self._trying = ""
+                            return found
+                if end is not None and _clock() >= end:
+                    raise LabError(self._why_not(wait or 0.0), hint=self._hint())
+                left = 1.0 if end is None else min(1.0, end - _clock())
+                await self.wire.wait_change(version, left)
+        finally:
+            await asyncio.shield(self._cancel())
+
+    def candidates(self) -> list[Place]:
+        """The places that could do, now or later. Raises ConfigError where there are none."""
+        places = [view.place(message, self.wire.resources) for message in self.wire.places.values()]
+        found = [one for one in places if one.satisfies(self.wish.filters)]
+        if not found:
+            raise ConfigError(
+                f"no place has {words(self.wish.filters)}", hint=vocabulary(places, self.wish.filters)
+            )
+        left = [one for one in found if one.name not in self.wish.exclude]
+        if not left:
+            raise ConfigError(
+                f"no place has {words(self.wish.filters)} besides {', '.join(sorted(self.wish.exclude))}"
+            )
+        return left
+
+    async def _step(self) -> tuple[str, LeaseInfo] | None:
+        if self._incarnation != self.wire.incarnation:
+            await self._stand_back()
+            self._mine.clear()
+            self._incarnation = self.wire.incarnation
+        places = {one.name: one for one in self.candidates()}
+        await self._poll()
+        for message in list(self.wire.places.values()):
+            if message.reservation in self._mine and message.name in places:
+                found = await self._try(places[message.name], message.reservation)
+                if found is not None:
+                    return found
+        await self._ask(list(places.values()))
+        await self._tell(list(places.values()))
+        return None
+
+    async def _stand_back(self) -> None:
+        """Let holders of before a restart come first, unless this coordinator has run long enough already.
+
+        What it forgets when it ends tells how long it runs at least: reservations, and who acquired what.
+        """
+        answer = await self.wire.call("GetReservations", pb.GetReservationsRequest())
+        seen = [one.created for one in answer.reservations]
+        seen += [one.changed for one in self.wire.places.values() if one.acquired]
+        age = max(self.wire.now() - min(seen, default=self.wire.now()), _clock() - self.wire.since)
+        if age < GRACE:
+            await asyncio.sleep(GRACE - age)
+
+    async def _ask(self, places: list[Place]) -> None:
+        """See that a reservation waits for everything that could come free."""
+        held = {one.reservation for one in places if one.reservation in self._mine}
+        open_now = [one for token, one in self._mine.items() if token not in held]
+        if self._at_limit(places):
+            return
+        for filters in self._filters(places):
+            if any(view.filters(one) == filters for one in open_now):
+                continue
+            if all(one.reservation in self._mine for one in places if one.satisfies(filters)):
+                continue
+            request = pb.CreateReservationRequest(prio=aged(self.wish.priority, self._since))
+            request.filters["main"].filter.update(filters)
+            answer = (await self.wire.call("CreateReservation", request)).reservation
+            if not self._mine:
+                self.wire.offset = answer.created - time.time()
+            self._mine[answer.token] = answer
+            self._polled[answer.token] = _clock()
+
+    def _filters(self, places: list[Place]) -> list[dict[str, str]]:
+        """labgrid cannot exclude a place: where one is to be avoided, each other one is asked for by name."""
+        health = {HEALTH: Health.HEALTHY.value} if self.wish.healthy else {}
+        asked = {**self.wish.filters, **health}
+        if self.wish.exclude:
+            return [{**asked, "name": one.name} for one in places]
+        return [asked]
+
+    def _at_limit(self, places: list[Place]) -> bool:
+        limits = [one.max_per_user for one in places if one.max_per_user is not None]
+        if not limits:
+            return False
+        me = person(self.wire.identity)
+        return sum(
+            bool(one.acquired) and person(one.acquired) == me for one in self.wire.places.values()
+        ) >= max(limits)
+
+    async def _poll(self) -> None:
+        """Keep the reservations alive, and drop those that the coordinator has dropped."""
+        allocated = {message.reservation for message in self.wire.places.values() if message.reservation}
+        for token in list(self._mine):
+            pause = POLL_ALLOCATED if token in allocated else POLL
+            if _clock() - self._polled[token] < pause:
+                continue
+            try:
+                answer = await self.wire.call("PollReservation", pb.PollReservationRequest(token=token))
+            except RefusedError:
+                del self._mine[token]
+                continue
+            self._polled[token] = _clock()
+            if answer.reservation.state not in (view.WAITING, view.ALLOCATED):
+                del self._mine[token]
+                with contextlib.suppress(RefusedError):
+                    await self.wire.call("CancelReservation", pb.CancelReservationRequest(token=token))
+
+    async def _try(self, place: Place, token: str) -> tuple[str, LeaseInfo] | None:
+        """Take ``place``, which is allocated to us, where that is right."""
+        now = view.moment(self.wire.now())
+        me = self.wire.identity
+        if (
+            place.lacking
+            or place.acquired not in (None, me)
+            or self._not_before.get(place.name, 0.0) > _clock()
+        ):
+            return None
+        if place.last is not None and place.last.valid(now) and place.last.holder != me:
+            # nobody has it acquired, yet someone's lease runs: cut off, or too late after a restart
+            ttl = place.last.ttl or FOREIGN_TTL
+            if self._respect.setdefault((place.name, place.last.holder), _clock() + ttl) > _clock():
+                return None
+        seconds = self.wish.ttl if self.wish.hold is None else self.wish.hold
+        ttl = self.wish.ttl if self.wish.hold is None else 0.0
+        info = LeaseInfo(me, now, now + timedelta(seconds=seconds), now, ttl, self.wish.reason)
+        # first the tag: nobody ever sees a place acquired by one of us without a lease
+        self._trying = place.name
+        await set_tags(self.wire, place.name, {LEASE: info.text()})
+        try:
+            if place.acquired is None:
+                await acquire(self.wire, place.name, me)
+        except RefusedError:
+            self._trying = ""
+            self._not_before[place.name] = _clock() + 5.0
+            await set_tags(self.wire, place.name, {LEASE: info.ended(now).text()})
+            return None
+        return place.name, info
+
+    async def _tell(self, places: list[Place]) -> None:
+        if self.on_wait is None or _clock() - self._told < TELL:
+            return
+        self._told = _clock()
+        answer = await self.wire.call("GetReservations", pb.GetReservationsRequest())
+        everyone = [view.place(message, self.wire.resources) for message in self.wire.places.values()]
+        queue = view.queue(answer.reservations, everyone)
+        own = [one for one in queue if one.token in self._mine and one.place is None]
+        free_at, note = view.outlook(places, view.moment(self.wire.now()))
+        if self._at_limit(places):
+            note = f"{person(self.wire.identity)} holds as many places as one may at a time"
+        first = min(own, key=lambda one: one.position, default=None)
+        if first is None:
+            first = Waiting("", self.wire.identity, self.wish.filters, self.wish.priority, 0, self._since)
+        told = replace(first, since=self._since, filters=self.wish.filters, priority=self.wish.priority)
+        self.on_wait(replace(told, free_at=free_at, note=note))
+
+    async def _cancel(self) -> None:
+        """Leave the queue; and the place, where the wait was broken off while it was being taken."""
+        if self._trying:
+            with contextlib.suppress(LabError):
+                await release(self.wire, self._trying, self.wire.identity)
+        for token in self._mine:
+            with contextlib.suppress(LabError):
+                await self.wire.call(
+                    "CancelReservation", pb.CancelReservationRequest(token=token), timeout=5.0
+                )
+        self._mine.clear()
+
+    def _why_not(self, wait: float) -> str:
+        return f"no place with {words(self.wish.filters)} came free" + (
+            f" within {wait:.0f} s" if wait else ""
+        )
+
+    def _hint(self) -> str:
+        with contextlib.suppress(ConfigError):
+            return (
+                view.outlook(self.candidates(), view.moment(self.wire.now()))[1]
+                or "lab boards shows who has them"
+            )
+        return ""
+
+
+def words(filters: Mapping[str, str]) -> str:
+    """Filters as a user writes them."""
+    return " ".join(f"{key}={value}" for key, value in filters.items()) or "any tags"
+
+
+def vocabulary(places: Collection[Place], filters: Mapping[str, str]) -> str:
+    """The tags that exist: for each key that was asked for, its values; the keys, for one that nobody has."""
+    if not places:
+        return "the lab has no places yet (lab sync LAB.yaml, or labgrid-client create)"
+    known: dict[str, set[str]] = {"name": {one.name for one in places}}
+    for place in places:
+        for key, value in place.tags.items():
+            if key not in OWN_TAGS:
+                known.setdefault(key, set()).add(value)
+    said = [f"{key} is one of {', '.join(sorted(known[key]))}" for key in filters if key in known]
+    if any(key not in known for key in filters):
+        said.append(f"there are tags {', '.join(sorted(known))}")
+    return "; ".join(said)

@@ -1,0 +1,231 @@
+"""The one module that speaks to labgrid's coordinator: its stream, its calls, and coming back after a loss.
+
+The stream tells of places and resources as they change, and gives the connection its identity.
+When it ends (coordinator gone, network cut), a new one is tried until it works; ``incarnation``
+counts them. A coordinator that was restarted has forgotten who had acquired what, and all reservations.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import itertools
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from lab.base.errors import LabError
+
+# gRPC's fork handlers are for children that use gRPC; ours are programs, and it would warn of each.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
+import grpc.aio
+
+CONNECT_TIMEOUT = 5.0
+CALL_TIMEOUT = 30.0  # a coordinator that waits for a hung exporter answers nobody for 10 s
+RETRY = 0.3
+HINT = "lab up starts a lab on this machine; LG_COORDINATOR or --coordinator names another (lab doctor)"
+
+OPTIONS = [  # as labgrid's own client has them: a dead network is noticed within 18 s
+    ("grpc.keepalive_time_ms", 7500),
+    ("grpc.keepalive_timeout_ms", 10000),
+    ("grpc.http2.ping_timeout_ms", 10000),
+    ("grpc.http2.max_pings_without_data", 0),
+    # Channels of one process share a connection, but the coordinator knows a client by its connection.
+    ("grpc.use_local_subchannel_pool", 1),
+]
+MESSAGES = "labgrid.remote.generated.labgrid_coordinator_pb2"
+
+
+def _messages() -> Any:
+    """labgrid's protocol messages, without the half second that importing all of labgrid takes."""
+    if MESSAGES in sys.modules:
+        return sys.modules[MESSAGES]
+    package = importlib.util.find_spec("labgrid")
+    if package is None or package.origin is None:
+        raise LabError("labgrid is not installed", hint="./bootstrap.sh")
+    file = Path(package.origin).parent / "remote/generated/labgrid_coordinator_pb2.py"
+    spec = importlib.util.spec_from_file_location("labgrid_coordinator_pb2", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+pb = _messages()
+
+
+class RefusedError(LabError):
+    """The coordinator answered, and said no."""
+
+
+class Wire:
+    """One connection to a coordinator, under one identity ``host/user``."""
+
+    def __init__(self, address: str, identity: str) -> None:
+        self.address = address
+        self.identity = identity
+        self.places: dict[str, Any] = {}
+        self.resources: dict[tuple[str, str, str], Any] = {}
+        self.incarnation = 0
+        self.since = 0.0  # when this incarnation began, of time.monotonic()
+        self.offset = 0.0  # the coordinator's clock minus ours, in seconds
+        self.online = False
+        self._channel: Any = None
+        self._changed = asyncio.Event()
+        self._version = 0
+        self._task: asyncio.Task[None] | None = None
+        self.listeners: list[Callable[[], None]] = []
+
+    async def open(self, timeout: float = CONNECT_TIMEOUT) -> None:
+        """Connect. Raises LabError when nobody answers within ``timeout`` seconds."""
+        self._task = asyncio.create_task(self._keep_connected())
+        if not await self.wait_online(timeout):
+            await self.close()
+            raise LabError(f"no labgrid coordinator answers at {self.address}", hint=HINT)
+
+    async def close(self) -> None:
+        """Leave the coordinator."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+    def now(self) -> float:
+        """The coordinator's clock, in seconds since the epoch."""
+        return time.time() + self.offset
+
+    @property
+    def version(self) -> int:
+        """Grows by every change; for ``wait_change``."""
+        return self._version
+
+    async def wait_change(self, version: int, timeout: float) -> None:
+        """Return when something has changed since ``version``, or after ``timeout`` seconds."""
+        if self._version == version:
+            try:
+                async with asyncio.timeout(max(timeout, 0.0)):
+                    await self._changed.wait()
+            except TimeoutError:
+                pass
+
+    async def wait_online(self, timeout: float) -> bool:
+        """Whether the coordinator is there within ``timeout`` seconds."""
+        end = time.monotonic() + timeout
+        while not self.online and time.monotonic() < end:
+            await self.wait_change(self._version, end - time.monotonic())
+        return self.online
+
+    def touch(self) -> None:
+        """Wake everyone who waits for a change."""
+        self._version += 1
+        self._changed.set()
+        self._changed = asyncio.Event()
+        for listener in self.listeners:
+            listener()
+
+    async def call(self, method: str, request: Any, timeout: float = CALL_TIMEOUT) -> Any:
+        """One call of the coordinator's service.
+
+        Raises RefusedError with the coordinator's words, or LabError when it cannot be reached.
+        """
+        channel = self._channel
+        if channel is None or not self.online:
+            raise LabError(f"the coordinator at {self.address} is gone")
+        answer = getattr(pb, f"{method}Response")
+        remote = channel.unary_unary(
+            f"/labgrid.Coordinator/{method}",
+            request_serializer=type(request).SerializeToString,
+            response_deserializer=answer.FromString,
+        )
+        try:
+            return await remote(request, timeout=timeout)
+        except grpc.aio.AioRpcError as error:
+            if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+                raise LabError(f"the coordinator at {self.address} does not answer {method}") from None
+            raise RefusedError(f"coordinator: {error.details() or error.code().name}") from None
+        except (asyncio.InvalidStateError, grpc.aio.UsageError):
+            raise LabError(f"the coordinator at {self.address} is gone") from None
+
+    async def _keep_connected(self) -> None:
+        while True:
+            try:
+                await self._connect_once()
+            except grpc.aio.AioRpcError:
+                pass
+            finally:
+                self.online = False
+                channel, self._channel = self._channel, None
+                self.touch()
+                if channel is not None:
+                    await asyncio.shield(channel.close())
+            await asyncio.sleep(RETRY)
+
+    async def _connect_once(self) -> None:
+        # A channel of its own each time: one that failed waits longer and longer before it tries again.
+        options = list(OPTIONS)
+        if self.address.startswith(("127.", "localhost", "[::1]", "::1")):
+            options.append(("grpc.enable_http_proxy", 0))
+        self._channel = grpc.aio.insecure_channel(self.address, options=options)
+        stream = self._channel.stream_stream(
+            "/labgrid.Coordinator/ClientStream",
+            request_serializer=pb.ClientInMessage.SerializeToString,
+            response_deserializer=pb.ClientOutMessage.FromString,
+        )
+        places: dict[str, Any] = {}
+        resources: dict[tuple[str, str, str], Any] = {}
+        call = stream()
+        for request in self._hello():
+            await call.write(request)
+        async for message in call:
+            for update in message.updates:
+                self._apply(update, places, resources)
+            if message.HasField("sync"):
+                self.places, self.resources = places, resources
+                self.incarnation += 1
+                self.since = time.monotonic()
+                self.online = True
+            if self.online:
+                self.touch()
+
+    def _hello(self) -> Iterator[Any]:
+        """Who we are and what we want to hear; the sync's answer says that we have heard all there is."""
+        message = pb.ClientInMessage()
+        message.startup.version = "sharelab"
+        message.startup.name = self.identity
+        yield message
+        for kind in ("all_places", "all_resources"):
+            message = pb.ClientInMessage()
+            setattr(message.subscribe, kind, True)
+            yield message
+        message = pb.ClientInMessage()
+        message.sync.id = next(_SYNC)
+        yield message
+
+    def _apply(self, update: Any, places: dict[str, Any], resources: dict[tuple[str, str, str], Any]) -> None:
+        match update.WhichOneof("kind"):
+            case "place":
+                place = update.place
+                known = places.get(place.name)
+                if self.online and known is not None and place.changed != known.changed:
+                    # it has just been touched, so this is the coordinator's time
+                    self.offset = place.changed - time.time()
+                places[place.name] = place
+            case "del_place":
+                places.pop(update.del_place, None)
+            case "resource":
+                resources[_path(update.resource.path)] = update.resource
+            case "del_resource":
+                resources.pop(_path(update.del_resource), None)
+
+
+_SYNC = itertools.count(1)
+
+
+def _path(path: Any) -> tuple[str, str, str]:
+    return path.exporter_name, path.group_name, path.resource_name
