@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from lab.base import classes
 from lab.base.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from lab.imaging import Image
 
 Location = tuple[int | str, ...]
+
+KINDS: tuple[classes.Kind, ...] = ("resource", "driver")
 
 
 def check(target: Target) -> None:
@@ -27,8 +30,6 @@ def check(target: Target) -> None:
     resource class, an argument that the class does not take or lacks, a place for power, console,
     TFTP or ssh that nothing fills.
     """
-    from labgrid import target_factory
-
     for index, module in enumerate(target.imports):
         try:
             import_module(module)
@@ -38,15 +39,14 @@ def check(target: Target) -> None:
         where: Location = ("targets", role)
         if not isinstance(config, dict):
             raise target.error(where, f"targets.{role} must be a mapping")
-        for kind, classes in (("resources", target_factory.resources), ("drivers", target_factory.drivers)):
-            for location, name, arguments in _entries(target, (*where, kind), config.get(kind) or {}):
-                if name not in classes:
-                    raise target.error(
-                        location,
-                        f"labgrid has no {kind.removesuffix('s')} class '{name}'",
-                        hint=_near(name, classes),
-                    )
-                _check_arguments(target, location, name, classes[name], arguments)
+        for kind in KINDS:
+            for location, name, arguments in _entries(
+                target, (*where, f"{kind}s"), config.get(f"{kind}s") or {}
+            ):
+                found = classes.problem(kind, name, arguments)
+                if found is not None:
+                    at = location if found.argument is None else (*location, found.argument)
+                    raise target.error(at, found.message, hint=found.hint)
 
 
 def _entries(target: Target, where: Location, data: Any) -> Iterator[tuple[Location, str, Mapping[str, Any]]]:
@@ -69,43 +69,6 @@ def _entries(target: Target, where: Location, data: Any) -> Iterator[tuple[Locat
         if not isinstance(args, dict):
             raise target.error(location, f"{name}: arguments must be a mapping ({{}} for none)")
         yield location, str(args.get("cls", name)), {k: v for k, v in args.items() if k != "cls"}
-
-
-def _check_arguments(
-    target: Target, location: Location, name: str, kind: Any, arguments: Mapping[str, Any]
-) -> None:
-    import attr
-    from labgrid.driver import Driver
-
-    general = {"name", "target"} | ({"bindings"} if issubclass(kind, Driver) else set())
-    fields = {field.alias: field for field in attr.fields(kind) if field.init and field.name not in general}
-    for argument, value in arguments.items():
-        if argument in general:
-            continue
-        if argument not in fields:
-            known = ", ".join(sorted(fields)) or "none"
-            raise target.error((*location, argument), f"{name} takes no '{argument}' (known: {known})")
-        field = fields[argument]
-        if isinstance(value, str) and "$" in value:
-            continue  # a template: its value is known only on the machine that uses it
-        try:
-            converted = field.converter(value) if callable(field.converter) else value
-            if field.validator is not None:
-                field.validator(None, field, converted)
-        except (TypeError, ValueError):
-            raise target.error(
-                (*location, argument), f"{name}.{argument} cannot be {value!r} ({type(value).__name__})"
-            ) from None
-    for argument, field in fields.items():
-        if field.default is attr.NOTHING and argument not in arguments:
-            raise target.error(location, f"{name} needs '{argument}'")
-
-
-def _near(name: str, classes: Mapping[str, Any]) -> str:
-    import difflib
-
-    close = difflib.get_close_matches(name, classes, n=3)
-    return f"did you mean {' or '.join(close)}?" if close else ""
 
 
 class _Raw(yaml.SafeLoader):
