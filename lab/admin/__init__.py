@@ -1,0 +1,1 @@
+"""What keeps a lab: its one file, the coordinator brought in line with it, units, pipelines, the doctor."""

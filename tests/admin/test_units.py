@@ -1,0 +1,134 @@
+"""Generated files are run: by systemd's own check, and each command by hand against a real coordinator."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.admin.conftest import BIN, Bench, lab
+
+LAB = """\
+coordinator: {machine: server}
+exporters:
+  far:
+    machine: shelf1
+    isolated: true
+    resources:
+      rock-1:
+        # braces, percent and hash would mean something to Jinja2 and to systemd
+        NetworkPowerPort: {model: rest, host: "http://u:p%20#w@10.0.0.1/{{index}}/{% x %}", index: 1}
+        TFTPProvider:
+          internal: /srv/tftp/
+          external: "## rock-1"
+  near: {resources: {evk: {NetworkService: {address: 10.0.0.8, username: root}}}}
+places: {rock-1: {}, evk: {}}
+"""
+
+
+def write(folder: Path, *words: str, text: str = LAB) -> Path:
+    (folder / "lab.yaml").write_text(text)
+    done = lab("units", "lab.yaml", "--bin", BIN, *words, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder / "units"
+
+
+def command(unit: Path, **specifiers: str) -> list[str]:
+    """A unit's command as systemd would start it (systemd.unit(5), "Specifiers")."""
+    [line] = [line for line in unit.read_text().splitlines() if line.startswith("ExecStart=")]
+    for letter, value in specifiers.items():
+        line = line.replace(f"%{letter}", value)
+    return shlex.split(line.removeprefix("ExecStart=").replace("%%", "%"))
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze on this machine")
+@pytest.mark.parametrize("words", [[], ["--system"]], ids=["user", "system"])
+def test_systemd_takes_the_units(tmp_path: Path, words: list[str]):
+    units = sorted(write(tmp_path, *words).glob("*/*.service"))
+    assert [unit.parent.name + "/" + unit.stem for unit in units] == [
+        "server/sharelab-coordinator",
+        "server/sharelab-exporter-near",
+        "server/sharelab-janitor",
+        "shelf1/sharelab-exporter-far",
+        "shelf1/sharelab-tunnel",
+    ]
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *units],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    for script in tmp_path.glob("units/*/install.sh"):
+        subprocess.run(["sh", "-n", script], check=True, timeout=10)
+
+
+def test_the_exporter_s_command_offers_what_the_file_says(tmp_path: Path, bench: Bench):
+    folder = write(
+        tmp_path, text=LAB.replace("{machine: server}", f"{{machine: server, listen: '{bench.address}'}}")
+    )
+    (tmp_path / "sharelab").mkdir()
+    shutil.copy(folder / "shelf1" / "exporter-far.yaml", tmp_path / "sharelab")
+    bench.run(command(folder / "shelf1" / "sharelab-exporter-far.service", E=str(tmp_path)))
+    seen = bench.client("-v", "resources")
+    assert "http://u:p%20#w@10.0.0.1/{{index}}/{% x %}" in seen
+    assert "'external': '## rock-1'" in seen
+    assert "far/rock-1/RemoteTFTPProvider" in seen
+    assert "'proxy_required': True" in seen
+    assert (folder / "shelf1" / "exporter-far.yaml").stat().st_mode & 0o077 == 0
+
+
+def test_tunnels_only_where_they_are_needed(tmp_path: Path):
+    units = write(tmp_path)
+    exporters = [
+        units / "server/sharelab-exporter-near.service",
+        units / "shelf1/sharelab-exporter-far.service",
+    ]
+    tunnel = units / "shelf1/sharelab-tunnel.service"
+    assert "-L 127.0.0.1:20408:127.0.0.1:20408 server" in tunnel.read_text()
+    assert [command(unit)[2] for unit in exporters] == ["127.0.0.1:20408", "127.0.0.1:20408"]
+    tunnel.unlink()
+    write(tmp_path, text=LAB.replace("server}", "server, listen: '0.0.0.0:20408'}"))
+    assert not tunnel.exists()
+    assert [command(unit)[2] for unit in exporters] == ["127.0.0.1:20408", "server:20408"]
+
+
+def test_install_leaves_a_running_coordinator_alone(tmp_path: Path):
+    """Its restart drops every lease, so a second run of the script must not cause one."""
+    folder = write(tmp_path) / "server"
+    fake = tmp_path / "bin"
+    fake.mkdir()
+    for name, body in {"systemctl": 'echo "$@" >>$LOG; echo active', "loginctl": ":"}.items():
+        (fake / name).write_text(f"#!/bin/sh\n{body}\n")
+        (fake / name).chmod(0o755)
+    log = tmp_path / "log"
+    environment = {"PATH": f"{fake}:/usr/bin:/bin", "HOME": str(tmp_path), "LOG": str(log)}
+    unit = folder / "sharelab-coordinator.service"
+
+    def install() -> tuple[str, list[str]]:
+        log.write_text("")
+        done = subprocess.run(
+            ["sh", folder / "install.sh"],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+        return done.stderr, [line for line in log.read_text().splitlines() if " restart " in line]
+
+    install()
+    said, restarts = install()
+    assert said == ""
+    assert restarts == ["--user restart sharelab-janitor.service sharelab-exporter-near.service"]
+    unit.write_text(unit.read_text() + "# changed\n")
+    said, again = install()
+    assert "still running as before" in said
+    assert again == restarts
+    installed = tmp_path / ".config"
+    assert (installed / "systemd/user/sharelab-exporter-near.service").exists()
+    assert (installed / "sharelab/exporter-near.yaml").stat().st_mode & 0o077 == 0
