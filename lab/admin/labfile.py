@@ -22,6 +22,7 @@ from lab.base.yamlfile import Strict
 
 LISTEN = "127.0.0.1:20408"
 LOCAL = "localhost"
+LOOPBACK = re.compile(r"(127\.\d+\.\d+\.\d+|localhost|\[::1\]):\d+")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 TAG = re.compile(r"[a-z][a-z0-9_]+")  # as labgrid wants it (labgrid/remote/common.py, TAG_KEY)
 VALUE = re.compile(r"[A-Za-z0-9_.:+-]+")  # what a shell leaves alone in `lab reserve tag=value`
@@ -48,6 +49,11 @@ EXPORTED = {
 (``data["cls"]`` in labgrid/remote/exporter.py), and what it does not know stays as it is."""
 
 
+def is_loopback(address: str) -> bool:
+    """Whether HOST:PORT is reached from the machine itself only."""
+    return LOOPBACK.fullmatch(address) is not None
+
+
 class Coordinator(Strict):
     """Where labgrid's coordinator runs, a name for ssh, and the address it listens on there."""
 
@@ -61,6 +67,18 @@ class Coordinator(Strict):
         if not host or not port.isdigit() or not 0 < int(port) < 65536:
             raise ValueError(f"'{value}' is no HOST:PORT")
         return value
+
+    @property
+    def exposed(self) -> bool:
+        """Whether other machines can reach it, and with it all boards: labgrid asks for no password."""
+        return not is_loopback(self.listen)
+
+    def address_from(self, machine: str) -> str:
+        """Its address as ``machine`` has it: on its own loopback (elsewhere by tunnel), or over the net."""
+        if not self.exposed:
+            return self.listen
+        host = "127.0.0.1" if machine == self.machine else self.machine
+        return f"{host}:{self.listen.rpartition(':')[2]}"
 
 
 class Exporter(Strict):
@@ -142,6 +160,11 @@ class LabFile:
     def coordinator(self) -> Coordinator:
         """Where the coordinator runs."""
         return self.content.coordinator
+
+    @property
+    def address(self) -> str:
+        """Where clients reach the coordinator; on another machine's loopback: the tunnel's end here."""
+        return self.coordinator.address_from(LOCAL)
 
     @property
     def exporters(self) -> dict[str, Exporter]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +10,6 @@ import yaml
 
 from lab.admin.labfile import LOCAL, Exporter, LabFile
 from lab.admin.templates import render
-
-LOOPBACK = re.compile(r"(127\.\d+\.\d+\.\d+|localhost|\[::1\]):\d+")
-
-
-def is_loopback(address: str) -> bool:
-    """Whether HOST:PORT is reached from the machine itself only."""
-    return LOOPBACK.fullmatch(address) is not None
 
 
 @dataclass(frozen=True)
@@ -51,7 +43,7 @@ def machine_files(lab: LabFile, machine: str, setting: Setting) -> dict[str, str
     """File name -> text of what ``machine`` runs."""
     listen, server = lab.coordinator.listen, lab.coordinator.machine
     here = {name: one for name, one in lab.exporters.items() if one.machine == machine}
-    tunnel = machine != server and is_loopback(listen)
+    tunnel = machine != server and not lab.coordinator.exposed
     common = {
         "bin": str(setting.bin),
         "system": setting.system,
@@ -70,7 +62,7 @@ def machine_files(lab: LabFile, machine: str, setting: Setting) -> dict[str, str
             name=name,
             hostname=exporter.hostname,
             isolated=exporter.isolated,
-            address=_reached_at(listen, server, machine),
+            address=lab.coordinator.address_from(machine),
         )
     units = [name for name in files if name.endswith(".service")]
     files["install.sh"] = render(
@@ -89,13 +81,6 @@ def exporter_yaml(lab: LabFile, exporter: Exporter) -> str:
 def _plain(resources: dict[str, dict[str, dict[str, object] | None]]) -> dict[str, object]:
     """As written, with ``{}`` for no arguments: labgrid skips a resource that is null."""
     return {group: {cls: found or {} for cls, found in some.items()} for group, some in resources.items()}
-
-
-def _reached_at(listen: str, server: str, machine: str) -> str:
-    """The coordinator's address as ``machine`` has it: its own loopback, by tunnel, or over the network."""
-    if machine == server and not is_loopback(listen):
-        return f"127.0.0.1:{listen.rpartition(':')[2]}"
-    return listen if is_loopback(listen) else f"{server}:{listen.rpartition(':')[2]}"
 
 
 def how_to_install(lab: LabFile, folders: Iterable[Path]) -> list[str]:

@@ -1,0 +1,101 @@
+"""``lab sync``: bring the coordinator's places in line with the lab's file."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lab.base import ui
+from lab.cli.units import LabYaml, load_lab
+
+if TYPE_CHECKING:
+    from lab.admin.labfile import LabFile
+    from lab.admin.sync import Change
+    from lab.places import Session
+
+
+def sync(
+    file: LabYaml,
+    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Show the difference only.")] = False,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Remove the places that the file does not have.")
+    ] = False,
+    coordinator: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="By default LG_COORDINATOR, else as the file says."),
+    ] = None,
+) -> None:
+    """Show how the coordinator's places differ from the lab's file, and make them the same.
+
+    Health, leases and who holds what are never touched. Matches of a place that
+    someone holds are left for later, and it is not removed.
+    """
+    from lab.admin.sync import Kind, apply, differences, present
+    from lab.places import connect
+
+    lab = load_lab(file)
+    with connect(coordinator or os.environ.get("LG_COORDINATOR") or lab.address) as session:
+        ui.err.print(f"{file} and the coordinator at {session.address}", soft_wrap=True, markup=False)
+        changes = differences(lab, present(session))
+        done = waiting = 0
+        for change in changes:
+            skipped = change.kind is Kind.EXTRA and not prune
+            _show(change, skipped)
+            if not skipped:
+                waiting += change.waits
+                done += not (change.waits and change.kind is Kind.EXTRA)
+                if not dry_run:
+                    apply(session, change)
+    _summary(done, waiting, dry_run)
+    if not dry_run:
+        with connect(session.address) as session:  # a new one has heard of every change
+            _next_steps(lab, session)
+
+
+def _show(change: Change, skipped: bool) -> None:
+    from lab.admin.sync import Kind
+
+    notes = {Kind.NEW: "new", Kind.CHANGED: "", Kind.EXTRA: "goes"}
+    note = "not in the file (--prune removes it)" if skipped else notes[change.kind]
+    sign = {Kind.NEW: "+", Kind.CHANGED: "~", Kind.EXTRA: "?" if skipped else "-"}[change.kind]
+    ui.out.print(f"{sign} {change.place:<16} {note}".rstrip(), soft_wrap=True, markup=False)
+    for line in change.lines():
+        later = "    (later)" if change.waits and " match " in line else ""
+        ui.out.print(f"    {line}{later}", soft_wrap=True, markup=False)
+    if change.waits and not skipped:
+        ui.out.print(
+            f"    held by {change.held}: lab sync again when it is free", soft_wrap=True, markup=False
+        )
+
+
+def _summary(done: int, waiting: int, dry_run: bool) -> None:
+    if not done and not waiting:
+        ui.out.print("no difference")
+        return
+    verb = "would be changed" if dry_run else "changed"
+    later = f", {waiting} held: their matches or their removal wait" if waiting else ""
+    ui.out.print(f"{done} {'place' if done == 1 else 'places'} {verb}{later}")
+
+
+def _next_steps(lab: LabFile, session: Session) -> None:
+    """What still keeps a place of the file from being reserved."""
+    from lab.places import Health
+
+    wanted = {place.name for place in lab.places}
+    here = [place for place in session.places() if place.name in wanted]
+    without: dict[str, list[str]] = {}
+    for place in here:
+        for exporter in {match.split("/")[0] for match in place.lacking}:
+            without.setdefault(exporter, []).append(place.name)
+    for exporter, names in without.items():
+        text = f"exporter {exporter} does not offer all that these need: {', '.join(names)}"
+        ui.err.print(f"{text}  (lab doctor {lab.path})", soft_wrap=True, markup=False)
+    new = [place.name for place in here if place.health is Health.UNKNOWN]
+    if new:
+        text = f"without health, so nobody gets them yet: {', '.join(new)}"
+        ui.err.print(text, soft_wrap=True, markup=False)
+        ui.err.print(
+            f"  lab health {new[0]} tries it; lab heal {new[0]} trusts it", soft_wrap=True, markup=False
+        )
