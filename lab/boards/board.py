@@ -57,11 +57,14 @@ class Board:
         image: Image | None,
         log_tail: Callable[[], str] | None,
         snapshots: Snapshots | None,
+        name: str,
     ) -> None:
         """Use `open`."""
         from lab.boards.console import ConsoleLog
 
         self.target = target
+        self.name = name
+        """The place, or the target where it has none: for messages."""
         self.image = image
         self.mode: IommuMode | None = None
         """The mode that was verified on the board; None when it is not known to be booted."""
@@ -91,9 +94,11 @@ class Board:
         *,
         log_tail: Callable[[], str] | None = None,
         snapshots: Snapshots | None = None,
+        name: str = "",
     ) -> Self:
         """Take the board that the labgrid environment file describes; nothing is switched yet.
 
+        ``name`` is its place, for messages; by default the target's name.
         ``log_tail`` gives the last lines of what powers the board (a rack's log) for error messages.
         ``snapshots``: where the board's boots are saved, for the next one to go on from; None: never.
         Raises ConfigError where labgrid cannot build it, LabError where its coordinator cannot be reached.
@@ -102,13 +107,14 @@ class Board:
         from labgrid.exceptions import InvalidConfigError, NoSupplierFoundError
 
         try:
-            return cls(labgrid.Environment(str(environment)), target, image, log_tail, snapshots)
+            found = labgrid.Environment(str(environment))
+            return cls(found, target, image, log_tail, snapshots, name or target.name)
         except (InvalidConfigError, NoSupplierFoundError) as error:
             raise ConfigError(f"labgrid: {error}", file=environment) from error
         except SharelabError:
             raise
         except Exception as error:  # labgrid has no common root of its errors
-            raise LabError(f"{target.name}: labgrid could not open the board ({error})") from error
+            raise LabError(f"{name or target.name}: labgrid could not open the board ({error})") from error
 
     def __enter__(self) -> Self:
         return self
@@ -122,7 +128,7 @@ class Board:
     def agent(self) -> Agent:
         """The agent on the booted board. Raises LabError when there is none."""
         if self._agent is None:
-            raise LabError(f"{self.target.name} is not booted")
+            raise LabError(f"{self.name} is not booted")
         return self._agent
 
     @property
@@ -223,7 +229,7 @@ class Board:
         agent, self._agent = self._agent, None
         if agent is not None:
             if reason:
-                agent.lost = agent.lost or f"{self.target.name}: {reason}"
+                agent.lost = agent.lost or f"{self.name}: {reason}"
             agent.close()
 
     def mark(self) -> int:
@@ -248,8 +254,25 @@ class Board:
         self._environment.cleanup()
         self._console.close()
 
+    def stop(self, reason: str) -> None:
+        """From any thread: break off a boot, and let calls of the agent fail. Returns at once."""
+        self._strategy.stop = reason
+        if self._agent is not None:
+            self._agent.lost = self._agent.lost or f"{self.name}: {reason}"
+
+    def abandon(self, reason: str) -> None:
+        """Let go of the board as it is: it is somebody else's. Nothing is sent to it, nothing switched."""
+        self.stop(reason)
+        agent, self._agent = self._agent, None
+        if agent is not None:
+            agent.close()
+        with contextlib.suppress(Exception):  # whatever hangs there is not ours to mend
+            self._environment.cleanup()
+        self._console.close()
+
     def close(self) -> None:
         """Switch the board off and let go of labgrid's drivers. One that does not obey is no error."""
+        self._strategy.stop = ""
         with contextlib.suppress(LabError):
             self.power_off()
         with contextlib.suppress(Exception):  # drivers of a vanished rack
@@ -287,9 +310,7 @@ class Board:
 
         strategy = self._strategy
         begin = time.monotonic() - strategy.times["ssh"]
-        self._agent = Agent.start(
-            self.target.name, strategy.ssh_destination(), python=self.target.boot.python
-        )
+        self._agent = Agent.start(self.name, strategy.ssh_destination(), python=self.target.boot.python)
         self._agent.call("hello", timeout=20)
         self.times = {**strategy.times, "agent": time.monotonic() - begin}
         return self._agent
@@ -339,7 +360,7 @@ class Board:
 
     def _failure(self, error: Exception) -> LostBoardError:
         message = error.message if isinstance(error, (LabError, BoardError)) else _text(error)
-        name = self.target.name
+        name = self.name
         detail = [self.last_words()]
         if extra := getattr(error, "detail", ""):
             detail.append(extra)

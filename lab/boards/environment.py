@@ -22,6 +22,9 @@ Location = tuple[int | str, ...]
 
 KINDS: tuple[classes.Kind, ...] = ("resource", "driver")
 
+TFTP_HERE = "tftp-on-this-machine"
+"""Name of the TFTPProvider that takes the place of an exported one."""
+
 
 def check(target: Target) -> None:
     """Hold the labgrid part of ``target`` against labgrid's registered classes.
@@ -91,13 +94,16 @@ def write(
     image: Image | None = None,
     keyfile: Path | None = None,
     boot_files: Path | None = None,
+    tftp: Mapping[str, str] | None = None,
 ) -> Path:
     """Write ``directory/NAME.yaml``: the target as a labgrid environment of its own, and its initrd.
 
     ``resources``: labgrid resource class -> arguments, in the place of ``RemotePlace``. Without
     them ``RemotePlace`` stays, and ``LG_PLACE`` names the place where it is set.
     ``image`` gives kernel and initrd, ``boot_files`` a cpio archive that is appended to the initrd,
-    ``keyfile`` the private key for the SSHDriver. The file is a target file again.
+    ``keyfile`` the private key for the SSHDriver where the target names none. ``tftp``: the arguments
+    of a TFTPProvider, for a place whose TFTP server is on this machine: an exporter makes a
+    RemoteTFTPProvider of it, which labgrid reaches over ssh only. The file is a target file again.
 
     Raises ConfigError where the labgrid part is wrong (see `check`) or a file cannot be read.
     """
@@ -107,7 +113,10 @@ def write(
     if resources is not None:
         main["resources"] = {name: dict(arguments) for name, arguments in resources.items()}
     if keyfile is not None:
-        _set_argument(main["drivers"], "SSHDriver", "keyfile", str(keyfile.resolve()))
+        _default_argument(main["drivers"], "SSHDriver", "keyfile", str(keyfile.resolve()))
+    if tftp is not None:
+        _add_resource(main, "TFTPProvider", {"name": TFTP_HERE, **tftp})
+        _default_argument(main["drivers"], "TFTPProviderDriver", "bindings", {"provider": TFTP_HERE})
     if image is not None:
         initrd = directory / f"{target.name}.initrd"
         _join(initrd, [image.initrd, *([boot_files] if boot_files else [])])
@@ -118,13 +127,21 @@ def write(
     return path
 
 
-def _set_argument(drivers: Any, name: str, argument: str, value: str) -> None:
+def _add_resource(main: Any, name: str, arguments: dict[str, Any]) -> None:
+    resources = main.setdefault("resources", {})
+    if isinstance(resources, dict):
+        resources[name] = arguments
+    else:
+        resources.append({name: arguments})
+
+
+def _default_argument(drivers: Any, name: str, argument: str, value: Any) -> None:
     entries = [drivers] if isinstance(drivers, dict) else drivers
     for entry in entries:
         if name in entry:
-            entry[name][argument] = value
+            entry[name].setdefault(argument, value)
         elif entry.get("cls") == name:
-            entry[argument] = value
+            entry.setdefault(argument, value)
 
 
 def _labgrid_variables() -> dict[str, str]:

@@ -75,6 +75,8 @@ class SharelabStrategy(Strategy):  # type: ignore[misc]
         self.times: dict[str, float] = {}
         """Stage of the last boot -> seconds since the power was switched on."""
         self._power_on = 0.0
+        self.stop = ""
+        """Why nothing more may be done to the board; empty while it may. Another thread may set it."""
 
     @property
     def mode(self) -> IommuMode:
@@ -85,6 +87,8 @@ class SharelabStrategy(Strategy):  # type: ignore[misc]
     def transition(self, status: Status | str) -> None:
         """Bring the board into ``status``. After a failure it is unknown: the next boot starts afresh."""
         wanted = status if isinstance(status, Status) else Status[status]
+        if self.stop:
+            raise StrategyError(self.stop)
         if wanted is Status.unknown:
             raise StrategyError(f"can not transition to {wanted}")
         if wanted is Status.vm and self.vmm is None:
@@ -212,6 +216,8 @@ class SharelabStrategy(Strategy):  # type: ignore[misc]
                 [wanted, uboot.FAILED, PANIC, "\n", pexpect.TIMEOUT], timeout=TICK
             )
             now = time.monotonic()
+            if self.stop:
+                raise StrategyError(self.stop)
             if index == 0:
                 return
             if index == 1:

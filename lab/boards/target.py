@@ -212,6 +212,7 @@ class Target(Strict):
         image: Image | None = None,
         keyfile: Path | None = None,
         boot_files: Path | None = None,
+        tftp: Mapping[str, str] | None = None,
     ) -> Path:
         """Write a labgrid environment for one board of this kind: ``directory/NAME.yaml``.
 
@@ -220,7 +221,13 @@ class Target(Strict):
         from lab.boards import environment
 
         return environment.write(
-            self, directory, resources=resources, image=image, keyfile=keyfile, boot_files=boot_files
+            self,
+            directory,
+            resources=resources,
+            image=image,
+            keyfile=keyfile,
+            boot_files=boot_files,
+            tftp=tftp,
         )
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab.base import dirs
 from lab.base.errors import LabError
 from lab.base.proc import require
 from lab.rack.layout import LOOPBACK
@@ -43,6 +44,11 @@ class Keys:
     def host_public(self) -> Path:
         """Public key of the boards' sshd."""
         return self.directory / "ssh_host_ed25519_key.pub"
+
+
+def of_user() -> Keys:
+    """The keys of this user, for every virtual board and for physical ones that boot our images."""
+    return keys(dirs.cache() / "keys")
 
 
 def keys(directory: Path) -> Keys:

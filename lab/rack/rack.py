@@ -22,7 +22,7 @@ from typing import Any, Protocol
 from lab.base import dirs
 from lab.base.errors import ConfigError, LabError
 from lab.base.proc import require
-from lab.rack.keys import boot_files, keys, known_hosts
+from lab.rack.keys import boot_files, known_hosts, of_user
 from lab.rack.layout import (
     LOOPBACK,
     BoardPlan,
@@ -72,7 +72,7 @@ class Rack:
         self.directory = directory
         self.state = state
         self._process = process
-        self._keys = keys(_key_directory())
+        self._keys = of_user()
         self.keyfile: Path = self._keys.client
         self.known_hosts: Path = directory / "known_hosts"
         self.boot_files: Path = directory / "boot-files.cpio"
@@ -114,7 +114,7 @@ class Rack:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if _running(directory):
             raise LabError(f"a rack runs in {directory} already", hint="lab rack down")
-        found = keys(_key_directory())
+        found = of_user()
         write_plan(directory, plan)
         process = _spawn(directory)
         try:
@@ -244,10 +244,6 @@ class Rack:
 def rack_directory(rack: str | Path = "default") -> Path:
     """Where a rack lies: a name is one below the user's runtime folder, a path is itself."""
     return rack.absolute() if isinstance(rack, Path) else dirs.runtime() / "rack" / rack
-
-
-def _key_directory() -> Path:
-    return dirs.cache() / "keys"
 
 
 def _token(directory: Path) -> str:

@@ -1,7 +1,8 @@
 """The process of one board: ``python -m lab.runs.board_process ORDER``, started by `lab.runs.launch`.
 
-It gets ready, says so, and waits for one line on its standard input. Then it begins to boot, and only
-after that imports pytest with its plugins: that takes as long as U-Boot takes to load the kernel.
+It gets ready, says so, and waits for lines on its standard input. ``plan`` has it collect the tests while
+its ``lab run`` waits for a place. At ``go`` it begins to boot, and only after that imports pytest with
+its plugins: that takes as long as U-Boot takes to load the kernel. What comes later is about the lease.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lab.base.errors import ConfigError, SharelabError
+from lab.base.proc import die_with_parent
 from lab.runs.events import EventWriter
-from lab.runs.launch import READY, REFUSED
+from lab.runs.launch import PLANNED, READY, REFUSED
 
 if TYPE_CHECKING:
     from lab.base.words import IommuMode
@@ -36,6 +38,9 @@ class Carrier:
 def main() -> int:
     """Do it; the exit code is pytest's."""
     order = json.loads(sys.argv[1])
+    die_with_parent()
+    if os.getppid() != order["parent"]:
+        return 0
     events = EventWriter(order["events"])
     from lab.boards.board import preload
 
@@ -50,26 +55,73 @@ def main() -> int:
             if order["vmm"]:
                 target = target.with_vmm(order["vmm"])
             modes = parse_modes(order["iommu"], target)
-            lab = Lab(target, place=place_from_environment(), events=events, snapshots=order["snapshot"])
+            place = "" if order["leased"] else place_from_environment()
+            lab = Lab(target, place=place, events=events, snapshots=order["snapshot"])
             stack.callback(lab.close)
             lab.prepare()
         except SharelabError as error:
             events.emit(REFUSED, message=str(error), config=isinstance(error, ConfigError))
             return int(error.exit_code)
         events.emit(READY)
-        line = sys.stdin.readline()
-        if not line:  # `lab run` has found something wrong elsewhere, or is gone
-            return 0
-        go = json.loads(line)
-        _redirect(go["output"])
+        while (said := _line()) is not None:
+            if "plan" in said:
+                _plan(lab, modes, order | said["plan"], events)
+            else:
+                return _go(lab, modes, order | said["go"], events)
+        return 0  # `lab run` has found something wrong elsewhere, or is gone
+
+
+def _line() -> dict[str, Any] | None:
+    """What `lab run` says next. Unbuffered: what follows is for another reader."""
+    line = b""
+    while not line.endswith(b"\n"):
+        byte = os.read(0, 1)
+        if not byte:
+            return None
+        line += byte
+    found: dict[str, Any] = json.loads(line)
+    return found
+
+
+def _plan(lab: Lab, modes: list[IommuMode], order: dict[str, Any], events: EventWriter) -> None:
+    """Collect, write down which cells there are, and say so. Nothing is booted."""
+    keep = [os.dup(number) for number in (0, 1, 2)]
+    _redirect(order["output"])
+    _pytest(lab, modes, order, events, "--collect-only", "-q")
+    for number, old in enumerate(keep):
+        os.dup2(old, number)
+        os.close(old)
+    events.emit(PLANNED)
+
+
+def _go(lab: Lab, modes: list[IommuMode], order: dict[str, Any], events: EventWriter) -> int:
+    from lab.runs.holding import Holding, Told, own
+
+    try:
+        if order["leased"]:
+            told = Told(events, os.fdopen(os.dup(0)))
+            os.environ.update(order["labgrid"])
+            lab.take(order["labgrid"]["LG_PLACE"], holding := Holding(told))
+            told.listen(holding)
+        elif place := place_of(lab):
+            lab.take(place, own(place))
+        _redirect(order["output"])
         lab.open()
-        lab.boot_early(modes[0])
-        return _pytest(lab, modes, order | go, events)
+    except SharelabError as error:
+        events.emit(REFUSED, message=str(error), config=isinstance(error, ConfigError))
+        return int(error.exit_code)
+    lab.boot_early(modes[0])
+    return _pytest(lab, modes, order, events)
+
+
+def place_of(lab: Lab) -> str | None:
+    """The place that somebody reserved for this run; None for a rack of its own."""
+    return lab.place if lab.remote else None
 
 
 def _redirect(output: str) -> None:
     """From now on nothing to read, and what is printed goes to a file."""
-    file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o666)
+    file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     null = os.open(os.devnull, os.O_RDONLY)
     for number, source in ((0, null), (1, file), (2, file)):
         os.dup2(source, number)
@@ -77,18 +129,30 @@ def _redirect(output: str) -> None:
     os.close(null)
 
 
-def _pytest(lab: Lab, modes: list[IommuMode], order: dict[str, Any], events: EventWriter) -> int:
+def _pytest(
+    lab: Lab, modes: list[IommuMode], order: dict[str, Any], events: EventWriter, *options: str
+) -> int:
     import pytest
 
     from lab.base import dirs
     from lab.runs.session import Session
 
     session = Session(
-        lab, modes, run=order["run"], results=Path(order["results"]), events=events, vmm=order["vmm"]
+        lab,
+        modes,
+        run=order["run"],
+        results=Path(order["results"]),
+        events=events,
+        vmm=order["vmm"],
+        only=order.get("only"),
+        retries=order.get("retries"),
+        planned=order.get("planned", False),
+        planning=bool(options),
     )
-    words = [*order["pytest"], "--rootdir", str(dirs.root()), "-o", "addopts=", "--tb=short", "-v"]
+    words = [*order["pytest"], "--rootdir", str(dirs.root()), "-o", "addopts=", "--tb=short", "-v", *options]
     words += [word for plugin in IDLE_PLUGINS for word in ("-p", f"no:{plugin}")]
-    words += ["--lg-env", str(lab.environment)]
+    if not options:
+        words += ["--lg-env", str(lab.environment)]
     return int(pytest.main(words, plugins=[Carrier(session)]))
 
 

@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 import threading
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 
 from lab.base.errors import LabError
@@ -15,8 +15,11 @@ from lab.boards import Board, Target
 from lab.boards.board import preload
 from lab.imaging import Image, build, find
 from lab.rack import Rack
+from lab.rack.keys import boot_files, of_user
 from lab.rack.machine import machine
 from lab.runs.events import EventWriter
+from lab.runs.holding import Holding
+from lab.runs.offered import tftp_here
 
 MAX_FAILED_BOOTS = 2
 """Boots in one IOMMU mode that may fail before the rest of its cells are MISS without another try."""
@@ -37,9 +40,14 @@ class Lab:
         events: EventWriter | None = None,
         snapshots: bool | None = None,
     ) -> None:
-        """``snapshots``: let a virtual board go on from saved boots; None: as LAB_SNAPSHOT says."""
+        """``snapshots``: let a virtual board go on from saved boots; None: as LAB_SNAPSHOT says.
+
+        ``place``: a labgrid place, empty while it is not known which; None for a rack of its own.
+        """
         self.target = target
         self.place = place or target.name
+        self.holding: Holding | None = None
+        """The lease of the place; None where the place is of our own making."""
         self._remote = place is not None
         self._events = events or EventWriter(None)
         self._use_snapshots = snapshots_from_environment() if snapshots is None else snapshots
@@ -53,6 +61,19 @@ class Lab:
         self._early_error: BaseException | None = None
         self._told_times: dict[str, float] = {}
         self._failed_boots: dict[IommuMode, list[str]] = {}
+
+    @property
+    def remote(self) -> bool:
+        """Whether the board is a labgrid place, and not of a rack of our own."""
+        return self._remote
+
+    def take(self, place: str, holding: Holding) -> None:
+        """The labgrid place and its lease; before `open`."""
+        self.place, self.holding = place, holding
+
+    def interruptible(self) -> AbstractContextManager[None]:
+        """A stretch that the loss of the lease may break off by LeaseLostError."""
+        return self.holding.interruptible() if self.holding is not None else nullcontext()
 
     @property
     def image(self) -> Image:
@@ -77,13 +98,25 @@ class Lab:
         """The labgrid environment for this board, with its image and, where it is virtual, its rack."""
         image = self.image
         self._start_rack(image)
-        resources = keyfile = boot_files = None
         if self._rack is not None:
-            resources = self._rack.resources(self.target.name)
-            keyfile, boot_files = self._rack.keyfile, self._rack.boot_files
-        self._environment = self.target.write_environment(
-            self._scratch(), resources=resources, image=image, keyfile=keyfile, boot_files=boot_files
-        )
+            self._environment = self.target.write_environment(
+                self._scratch(),
+                resources=self._rack.resources(self.target.name),
+                image=image,
+                keyfile=self._rack.keyfile,
+                boot_files=self._rack.boot_files,
+            )
+        else:
+            keys = of_user()
+            files = self._scratch() / "boot-files.cpio"
+            files.write_bytes(boot_files(keys))
+            self._environment = self.target.write_environment(
+                self._scratch(),
+                image=image,
+                keyfile=keys.client,
+                boot_files=files,
+                tftp=tftp_here(self.place),
+            )
         return self._environment
 
     @property
@@ -105,12 +138,29 @@ class Lab:
             self._rack = self._stack.enter_context(rack)
 
     def close(self) -> None:
-        """Board off, rack down, temporary files gone. Safe to call at any moment and more than once."""
+        """Board off, rack down, temporary files gone. Safe to call at any moment and more than once.
+
+        A board whose lease is lost is left as it is.
+        """
+        lost = self.holding.lost if self.holding is not None else ""
         if self._early_boot is not None:
             if self._rack is not None:
                 self._rack.close()  # ends the boot, too
-            self._early_boot.join()
+            self.stop(lost or "the run was ended")
+            self._early_boot.join(timeout=1.0 if lost else None)
+        if lost and self._board is not None:
+            self._board.abandon(lost)
+            self._board = None
         self._stack.close()
+
+    def stop(self, reason: str) -> None:
+        """From any thread: break off what is done to the board just now."""
+        if self._board is not None:
+            self._board.stop(reason)
+
+    def _switch_off(self) -> None:
+        if self._board is not None:
+            self._board.close()
 
     def board(self, mode: IommuMode) -> Board:
         """The board, booted and verified in ``mode``; nothing is done where it is so already.
@@ -118,6 +168,8 @@ class Lab:
         Raises LabError when it does not come up. After MAX_FAILED_BOOTS failures in a mode the
         error comes at once, so that a dead board does not hold a run up for every cell.
         """
+        if self.holding is not None:
+            self.holding.check()
         failures = self._failed_boots.setdefault(mode, [])
         if len(failures) >= MAX_FAILED_BOOTS:
             tried = f"{self.place} did not boot in mode {mode}, tried {len(failures)} times"
@@ -163,14 +215,15 @@ class Lab:
     def _open_board(self) -> Board:
         if self._board is None:
             own = self._rack if self._use_snapshots else None
-            board = Board.open(
+            self._board = Board.open(
                 self.environment,
                 self.target,
                 self.image,
                 log_tail=self._log_tail,
                 snapshots=own.snapshots(self.target.name) if own is not None else None,
+                name=self.place,
             )
-            self._board = self._stack.enter_context(board)
+            self._stack.callback(self._switch_off)
         return self._board
 
     def _log_tail(self) -> str:

@@ -4,6 +4,9 @@ labgrid's steps, pexpect and the coordinator session are global to a process, he
 The process gets ready on its own (labgrid imported, target checked, virtual rack up) while ``lab run``
 still checks the rest and builds images; nothing is switched on before `BoardProcess.go`. That is why
 this module imports hardly anything: it has to start the process first.
+
+On a place of a lab, ``lab run`` keeps the lease: the process asks for it before each test, and is told
+when it is lost (`lab.runs.holding` is its end of that).
 """
 
 from __future__ import annotations
@@ -14,16 +17,19 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from lab.base import dirs
 from lab.base.errors import ConfigError, LabError
-from lab.base.proc import die_with_parent
 from lab.runs.events import read_events
 from lab.runs.request import Request
+
+if TYPE_CHECKING:
+    from lab.places import Lease
 
 GRACE = 15.0
 """Seconds that an interrupted pytest process may take to switch its board off and write its last result."""
@@ -31,8 +37,14 @@ GRACE = 15.0
 PYTEST_RAN = (0, 1, 5)
 """Exit codes after which the result log says what happened: passed, failed, no tests (pytest.ExitCode)."""
 
-READY, REFUSED = "ready", "refused"
-"""First event of a board's process: it waits for `go`, or says why its target cannot be used."""
+READY, REFUSED, PLANNED = "ready", "refused", "planned"
+"""What a board's process says of itself: it waits; its target cannot be used; cells are written."""
+
+ASK, HELD, LOST = "ask", "held", "lost"
+"""About the lease of a place: whether it still holds, and the two answers."""
+
+HANDS_OFF = 2.0
+"""Seconds after which a board's process that lost its lease is killed."""
 
 Listener = Callable[[dict[str, Any]], None]
 
@@ -40,7 +52,8 @@ Listener = Callable[[dict[str, Any]], None]
 class BoardProcess:
     """The process that will run the suites of a request on one board. Use as a context manager."""
 
-    def __init__(self, request: Request, target: str) -> None:
+    def __init__(self, request: Request, target: str, *, leased: bool = False) -> None:
+        """``leased``: the place is not known yet, `go` gets a lease of it."""
         self.target = target
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the process)
         read_end, write_end = os.pipe()
@@ -51,6 +64,8 @@ class BoardProcess:
             "snapshot": request.snapshot,
             "run": request.id,
             "events": write_end,
+            "leased": leased,
+            "parent": os.getpid(),
         }
         self._pytest = [*map(str, request.suites), *(["-k", request.keyword] if request.keyword else [])]
         self._events = read_events(os.fdopen(read_end))
@@ -63,7 +78,6 @@ class BoardProcess:
             env={**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": "120"},
             pass_fds=[write_end],
             process_group=0,  # Ctrl-C reaches it once, from here, and not the rack below it
-            preexec_fn=die_with_parent,
         )
         os.close(write_end)
 
@@ -74,16 +88,20 @@ class BoardProcess:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         """End it if it still runs: as Ctrl-C would, then by force."""
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)
-            try:
-                self._process.wait(timeout=GRACE)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+        self.end()
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._output.close()
+
+    def end(self, grace: float = GRACE) -> None:
+        """From any thread: have the board switched off and the process ended, by force after ``grace`` s."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+            try:
+                self._process.wait(timeout=grace)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
 
     def ready(self) -> None:
         """Wait until it is ready. ConfigError where its target cannot be used, LabError where it broke."""
@@ -95,29 +113,93 @@ class BoardProcess:
         self._process.wait()
         raise LabError(f"{self.target}: its process ended early", hint=self._said())
 
-    def go(self, folder: Path, log: Path, listen: Listener) -> None:
+    def plan(self, folder: Path, log: Path, listen: Listener) -> None:
+        """Write down in ``log`` which cells there will be. Files and errors as for `go`."""
+        output = self._output_of(folder)
+        self._tell({"plan": {"output": str(output), "results": str(log), "pytest": self._pytest}})
+        for event in self._events:
+            if event["event"] == PLANNED:
+                return
+            listen(event)
+        raise LabError(f"{self.target}: its tests could not be collected", hint=f"see {output}")
+
+    def go(
+        self,
+        folder: Path,
+        log: Path,
+        listen: Listener,
+        *,
+        lease: Lease | None = None,
+        only: Sequence[tuple[str, str, int]] | None = None,
+        retries: int | None = None,
+        planned: bool = False,
+    ) -> None:
         """Boot, and run the suites; return when all is done and the board is off.
 
         ``listen`` gets each event (`lab.runs.session` and `lab.runs.lab` send them). Results go to
-        the file ``log``, what pytest prints to ``pytest-TARGET.log`` in ``folder``. Raises LabError
+        the file ``log``, what pytest prints to ``pytest-TARGET.log`` in ``folder``. ``lease`` of the
+        place; ``only``, ``retries`` and ``planned`` are `lab.runs.session.Session`'s. Raises LabError
         with its last lines when pytest itself broke.
         """
-        output = folder / f"pytest-{self.target}.log"
-        order = {"output": str(output), "results": str(log), "pytest": self._pytest}
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(json.dumps(order).encode() + b"\n")
-            self._process.stdin.flush()
-        except BrokenPipeError:
-            self._process.wait()
-            raise LabError(f"{self.target}: its process ended early", hint=self._said()) from None
+        output = self._output_of(folder)
+        order = {
+            "output": str(output),
+            "results": str(log),
+            "pytest": self._pytest,
+            "labgrid": lease.labgrid_environment() if lease is not None else {},
+            "only": only,
+            "retries": retries,
+            "planned": planned,
+        }
+        self._tell({"go": order})
         for event in self._events:
-            listen(event)
+            if event["event"] == ASK and lease is not None:
+                self._answer(lease)
+            elif event["event"] == REFUSED:
+                raise (ConfigError if event["config"] else LabError)(event["message"])
+            else:
+                listen(event)
         code = self._process.wait()
+        if lease is not None and lease.lost.is_set():
+            return  # it may have been killed; what it did not measure has no result
         if code not in PYTEST_RAN:
             tail = "\n".join(output.read_text(errors="replace").splitlines()[-15:]) if output.exists() else ""
             hint = f"\n{tail}\n(all of it: {output})" if tail else self._said()
             raise LabError(f"{self.target}: pytest ended with code {code}", hint=hint)
+
+    def lost(self, reason: str) -> None:
+        """From any thread: its place is not ours any more. It lets go of the board and ends, or is killed."""
+        self._try_to_tell({LOST: reason})
+        timer = threading.Timer(HANDS_OFF, self._process.kill)
+        timer.daemon = True
+        timer.start()
+
+    def _answer(self, lease: Lease) -> None:
+        from lab.places import LeaseLostError
+
+        try:
+            lease.check()
+        except LeaseLostError as error:
+            self._try_to_tell({LOST: str(error)})
+        else:
+            self._try_to_tell({HELD: lease.place})
+
+    def _tell(self, message: dict[str, Any]) -> None:
+        if not self._try_to_tell(message):
+            self._process.wait()
+            raise LabError(f"{self.target}: its process ended early", hint=self._said()) from None
+
+    def _try_to_tell(self, message: dict[str, Any]) -> bool:
+        """One line, in one piece: two threads may speak."""
+        assert self._process.stdin is not None
+        try:
+            os.write(self._process.stdin.fileno(), json.dumps(message).encode() + b"\n")
+        except (BrokenPipeError, ValueError):  # it has ended, or was ended from here
+            return False
+        return True
+
+    def _output_of(self, folder: Path) -> Path:
+        return folder / f"pytest-{self.target}.log"
 
     def _said(self) -> str:
         """The last lines that it wrote before it had a file for them."""

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lab.base.errors import LabError, SharelabError
+from lab.places.model import LeaseLostError
 from lab.runs.beside import MARK, last
-from lab.runs.record import RETRIES, params
+from lab.runs.record import params
 
 EVERY_DECODER = "every_decoder"
 
@@ -80,6 +81,10 @@ def _open(config: pytest.Config) -> Session | None:
     lab = Lab(target, place=place_from_environment(), snapshots=config.option.lab_snapshot)
     config.add_cleanup(lab.close)
     if not config.option.collectonly:
+        if lab.remote:
+            from lab.runs.holding import own
+
+            lab.take(lab.place, own(lab.place))
         lab.prepare()
         config.option.lg_env = str(lab.open())
         lab.boot_early(modes[0])
@@ -106,7 +111,10 @@ class Hooks:
         """What the lab broke is tried again (`record.RETRIES`); a path's name is good for ``-k``."""
         if mark := item.get_closest_marker("path"):
             item.extra_keyword_matches.update(mark.args)
-        item.add_marker(pytest.mark.flaky(reruns=RETRIES, only_rerun=[LabError]))
+        if retries := self._session.retries:
+            item.add_marker(
+                pytest.mark.flaky(reruns=retries, only_rerun=[LabError], rerun_except=[LeaseLostError])
+            )
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -115,21 +123,37 @@ class Hooks:
         A decoder that a test is not about, and a virtual machine where the target runs none.
         """
         alone = self._session.target.vmm is None
-        if others := [item for item in items if not _is_about(item) or (alone and _crosses(item))]:
+        wants = self._session.wants
+        if others := [
+            item for item in items if not (_is_about(item) and wants(item)) or (alone and _crosses(item))
+        ]:
             config.hook.pytest_deselected(items=others)
             items[:] = [item for item in items if item not in others]
         last(items)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """The cells are planned: from now on one without a result is missing."""
-        if not session.config.option.collectonly:
+        if not session.config.option.collectonly or self._session.planning:
             self._session.plan(session.items)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None]:
         """An attempt begins."""
         self._session.begin(item)
-        yield
+        with self._session.lab.interruptible():
+            yield
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_call(self) -> Generator[None]:
+        """A lost lease breaks it off."""
+        with self._session.lab.interruptible():
+            yield
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_teardown(self) -> Generator[None]:
+        """A lost lease breaks it off."""
+        with self._session.lab.interruptible():
+            yield
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(

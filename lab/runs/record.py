@@ -17,6 +17,7 @@ class Attempt:
     """What is known so far about one attempt at a cell; hooks and fixtures fill it in."""
 
     number: int = 1
+    before: int = 0  # attempts of the same cell on other boards of this run
     started: float = 0.0  # seconds since the epoch
     iommu_verified: IommuMode | None = None
     kernel: str = ""

@@ -42,10 +42,23 @@ class Session:
         results: Path | None = None,
         events: EventWriter | None = None,
         vmm: Sequence[str] = (),
+        only: Sequence[tuple[str, str, int]] | None = None,
+        retries: int | None = None,
+        planned: bool = False,
+        planning: bool = False,
     ) -> None:
-        """``vmm``: what ``lab run --vmm`` was given, for the commands that repeat a cell."""
+        """``vmm``: what ``lab run --vmm`` was given, for the commands that repeat a cell.
+
+        ``only``: IOMMU mode and test of the cells to measure, with the attempts that they have behind
+        them; None: all that are collected. ``retries``: how often a MISS is tried again here.
+        ``planned``: the cells are written down already. ``planning``: they are, and nothing else is done.
+        """
+        self.planning = planning
+        self._planned = planned
         self.lab = lab
+        self.retries = RETRIES if retries is None else retries
         self._vmm = vmm
+        self._tried = None if only is None else {(mode, test): tries for mode, test, tries in only}
         self.target = lab.target
         self.modes = list(modes)
         self.run = run or new_id()
@@ -62,12 +75,20 @@ class Session:
             run = Run(id=self.run, started=datetime.now(UTC), planned=cells)
             if self._results.exists():
                 self._log = ResultLog(self._results)
-                self._log.plan(run)
+                if not self._planned:
+                    self._log.plan(run)
             else:
                 self._log = ResultLog.create(self._results, run)
         self.events.emit(
             "plan", target=self.target.name, cells=len(cells), modes=[str(m) for m in self.modes]
         )
+
+    def wants(self, item: pytest.Item) -> bool:
+        """Whether ``item`` is among the cells to measure."""
+        if self._tried is None:
+            return True
+        mode = params(item).get("iommu_mode")
+        return mode is not None and (str(mode), test_name(item)) in self._tried
 
     def cell(self, item: pytest.Item) -> Cell:
         """The cell that a collected test measures."""
@@ -90,10 +111,11 @@ class Session:
     def begin(self, item: pytest.Item) -> None:
         """An attempt at ``item`` begins."""
         previous = item.stash.get(ATTEMPT, None)
-        number = previous.number + 1 if previous else 1
-        item.stash[ATTEMPT] = Attempt(number=number, started=time.time())
-        if "iommu_mode" in params(item):
-            mode = str(params(item)["iommu_mode"])
+        mode = str(params(item).get("iommu_mode", ""))
+        before = (self._tried or {}).get((mode, test_name(item)), 0)
+        number = previous.number + 1 if previous else before + 1
+        item.stash[ATTEMPT] = Attempt(number=number, before=before, started=time.time())
+        if mode:
             self.events.emit("begin", test=test_name(item), iommu=mode, attempt=number)
 
     def phase(self, item: pytest.Item, call: pytest.CallInfo[None]) -> None:
@@ -105,14 +127,19 @@ class Session:
         result = self._result(item, attempt)
         if self._log is not None:
             self._log.write(result)
+        lost = self.lab.holding is not None and bool(self.lab.holding.lost)
+        again = result.status is Status.MISS and attempt.number - attempt.before <= self.retries
         self.events.emit(
             "result",
             test=result.test,
             iommu=str(result.iommu_asked),
             status=str(result.status),
+            attempt=attempt.number,
             reason=result.reason,
-            retried=result.status is Status.MISS and attempt.number <= RETRIES,
+            retried=again and not lost,
         )
+        if lost:
+            item.session.shouldfail = self.lab.holding.lost if self.lab.holding else ""
 
     def _result(self, item: pytest.Item, attempt: Attempt) -> Result:
         cell = self.cell(item)

@@ -83,3 +83,16 @@ def test_unreadable_image_is_a_config_error(tmp_path, target, image):
     image.initrd.unlink()
     with pytest.raises(ConfigError, match=r"initrd\.img: cannot be read"):
         target.write_environment(tmp_path, resources=RESOURCES, image=image)
+
+
+def test_a_tftp_server_on_this_machine_takes_the_place_of_an_exported_one(tmp_path, target, image):
+    """An exporter's RemoteTFTPProvider, which labgrid reaches by ssh only, is there as well."""
+    offered = {name: arguments for name, arguments in RESOURCES.items() if name != "TFTPProvider"}
+    offered["RemoteTFTPProvider"] = {"host": "127.0.0.1", "internal": "/srv/", "external": "there/"}
+    served = tmp_path / "served"
+    served.mkdir()
+    here = {"internal": f"{served}/", "external": "here/"}
+    path = target.write_environment(tmp_path, resources=offered, image=image, tftp=here)
+    driver = Environment(str(path)).get_target("main").get_driver("TFTPProviderDriver")
+    assert driver.stage(str(image.kernel)) == "here/vmlinuz"
+    assert (served / "vmlinuz").read_bytes() == b"kernel"
