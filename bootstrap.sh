@@ -15,6 +15,7 @@ die() { say "$*"; exit 2; }
 needed() {
     while read -r probe package; do
         case $probe in
+            '') ;;
             /*) [ -e "$probe" ] || printf '%s ' "$package" ;;
             python:*) python3 -c "import ${probe#python:}" 2>/dev/null || printf '%s ' "$package" ;;
             *) command -v "$probe" >/dev/null 2>&1 || printf '%s ' "$package" ;;
@@ -28,8 +29,15 @@ sqfstar squashfs-tools
 ssh openssh-client
 git git
 /usr/share/keyrings/debian-archive-keyring.gpg debian-archive-keyring
+$tests
 PACKAGES
 }
+
+# The tests' own: an ssh server that is only a program; in CI, also what Jenkins reads its pipelines with.
+tests=
+[ "${1-}" = test ] && tests='/usr/sbin/dropbear dropbear-bin'
+[ "${1-}${CI-}" = testtrue ] && tests="$tests
+/usr/share/java/groovy-all.jar groovy"
 
 missing=$(needed)
 if [ -n "$missing" ]; then

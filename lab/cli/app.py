@@ -8,7 +8,7 @@ import typer
 
 from lab.base.errors import SharelabError
 from lab.base.ui import err
-from lab.cli import check, decode, images, rack, results, run, shell, sync, targets, units, vm
+from lab.cli import check, ci, decode, images, rack, results, run, shell, sync, targets, units, vm
 
 app = typer.Typer(
     name="lab",
@@ -27,6 +27,7 @@ app.command("shell")(shell.shell)
 app.add_typer(targets.app, name="targets")
 app.add_typer(results.app, name="results")
 app.command("sync")(sync.sync)
+app.command("ci")(ci.ci)
 app.command("units")(units.units)
 app.command("test", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
     check.own_checks
