@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
+import os
 import sys
+
+# Before anything imports gRPC: its handlers of fork(2) break children (grpc/grpc#43055), and ours use no gRPC
+# before they are another program.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 import typer
 
 from lab.base.errors import SharelabError
 from lab.base.ui import err
-from lab.cli import check, ci, decode, images, rack, results, run, shell, sync, targets, units, vm
+from lab.cli import (
+    boards,
+    check,
+    ci,
+    decode,
+    images,
+    rack,
+    reserve,
+    results,
+    run,
+    shell,
+    sync,
+    targets,
+    units,
+    upkeep,
+    vm,
+)
 
 app = typer.Typer(
     name="lab",
@@ -29,6 +50,13 @@ app.add_typer(results.app, name="results")
 app.command("sync")(sync.sync)
 app.command("ci")(ci.ci)
 app.command("units")(units.units)
+app.command("boards")(boards.boards)
+app.command("reserve", cls=reserve.WithCommand)(reserve.reserve)
+app.command("extend")(reserve.extend)
+app.command("release")(reserve.release)
+app.command("quarantine")(upkeep.quarantine)
+app.command("heal")(upkeep.heal)
+app.command("janitor")(upkeep.janitor)
 app.command("test", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
     check.own_checks
 )

@@ -166,11 +166,17 @@ class HeldPlace:
             try:
                 await acquire(self.wire, self.place, self.info.holder)
             except RefusedError as error:
-                self.lost = (
-                    f"it could not be taken again after a restart of the coordinator ({error.message})"
-                )
-                return
-            await self._beat()
+                # the janitor takes timed leases again for their holders; its success may be on its way to us
+                await self.wire.wait_change(self.wire.version, 1.0)
+                if self.wire.places[self.place].acquired != self.info.holder:
+                    self.lost = (
+                        f"it could not be had again after a restart of the coordinator ({error.message})"
+                    )
+                    return
+            if self.info.ttl:
+                await self._beat()
+            else:
+                await self._write(self.info)
         elif message.acquired != self.info.holder:
             self.lost = f"{message.acquired} has it"
             return

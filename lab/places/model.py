@@ -28,6 +28,12 @@ MAX_PER_USER = "max_per_user"
 OWN_TAGS = frozenset({LEASE, HEALTH, HEALTH_REASON, MAX_PER_USER})
 """Tags that sharelab keeps on a place itself; whoever syncs tags leaves these as they are."""
 
+JANITOR = {"name": "(a janitor is here)"}
+"""The filter of the reservation by which a janitor shows that it is there: no place has that name."""
+
+JANITOR = {"name": "(a janitor is here)"}
+"""The filter of the reservation by which a janitor shows that it is there: no place has that name."""
+
 SUFFIX = re.compile(r"\.[0-9a-f]{4}$")
 
 

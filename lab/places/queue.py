@@ -24,7 +24,7 @@ from lab.places.wire import RefusedError, Wire, pb
 
 POLL = 15.0  # labgrid forgets a reservation that nobody polled for 60 s
 POLL_ALLOCATED = 4.0  # the janitor thinks one dead that holds a place allocated and is silent for 12 s
-TELL = 2.0
+LOOK = 2.0  # also without a change that concerns us: someone ahead may have left
 # After a coordinator's start holders come back and take their places again; others stand back so long.
 GRACE = 3.0
 FOREIGN_TTL = 60.0
@@ -59,8 +59,10 @@ class Seeker:
         self._incarnation = 0
         self._not_before: dict[str, float] = {}  # place -> when another try makes sense
         self._respect: dict[tuple[str, str], float] = {}  # place and holder -> until when we wait for him
+        self._got: dict[str, str] = {}  # our reservations that were allocated a place
+        self._refused: dict[str, str] = {}
+        self._next_look = 0.0
         self._trying = ""
-        self._told = 0.0
 
     async def seek(self, wait: float | None) -> tuple[str, LeaseInfo]:
         """The place, acquired, and its lease as written to it.
@@ -68,10 +70,13 @@ class Seeker:
         Raises ConfigError where no place could ever do, LabError when ``wait`` seconds were not enough.
         """
         self.candidates()
-        end = None if wait is None else _clock() + wait
+        end = None if wait is None else _clock() + max(wait, 1.0)
         try:
             while True:
                 version = self.wire.version
+                if self.wire.online and self._incarnation != self.wire.incarnation:
+                    stood = await self._stand_back()
+                    end = None if end is None else end + stood
                 if self.wire.online:
                     with contextlib.suppress(LabError):
                         found = await self._step()
@@ -101,43 +106,53 @@ class Seeker:
         return left
 
     async def _step(self) -> tuple[str, LeaseInfo] | None:
-        if self._incarnation != self.wire.incarnation:
-            await self._stand_back()
-            self._mine.clear()
-            self._incarnation = self.wire.incarnation
-        places = {one.name: one for one in self.candidates()}
         await self._poll()
-        for message in list(self.wire.places.values()):
-            if message.reservation in self._mine and message.name in places:
-                found = await self._try(places[message.name], message.reservation)
+        got = {token: name for token in self._mine if (name := self.wire.allocated.get(token))}
+        if not got and not self._got and _clock() < self._next_look:
+            return None  # this runs on every change in the lab
+        self._got, self._next_look = got, _clock() + LOOK
+        candidates = self.candidates()
+        if self._at_limit(candidates):
+            await self._cancel()
+        else:
+            for name in got.values():
+                found = await self._try(self._place(name))
                 if found is not None:
                     return found
-        await self._ask(list(places.values()))
-        await self._tell(list(places.values()))
+            if await self._ask(candidates, set(got.values())):
+                return None
+        await self._tell(candidates)
         return None
 
-    async def _stand_back(self) -> None:
+    def _place(self, name: str) -> Place:
+        return view.place(self.wire.places[name], self.wire.resources)
+
+    async def _stand_back(self) -> float:
         """Let holders of before a restart come first, unless this coordinator has run long enough already.
 
         What it forgets when it ends tells how long it runs at least: reservations, and who acquired what.
+        Returns the seconds that this took.
         """
-        answer = await self.wire.call("GetReservations", pb.GetReservationsRequest())
+        incarnation = self.wire.incarnation
+        try:
+            answer = await self.wire.call("GetReservations", pb.GetReservationsRequest())
+        except LabError:
+            return 0.0
         seen = [one.created for one in answer.reservations]
         seen += [one.changed for one in self.wire.places.values() if one.acquired]
         age = max(self.wire.now() - min(seen, default=self.wire.now()), _clock() - self.wire.since)
-        if age < GRACE:
-            await asyncio.sleep(GRACE - age)
+        pause = max(GRACE - age, 0.0)
+        await asyncio.sleep(pause)
+        self._polled = dict.fromkeys(self._mine, 0.0)  # after a restart they are gone, after a cut they live
+        self._incarnation = incarnation
+        return pause
 
-    async def _ask(self, places: list[Place]) -> None:
-        """See that a reservation waits for everything that could come free."""
-        held = {one.reservation for one in places if one.reservation in self._mine}
-        open_now = [one for token, one in self._mine.items() if token not in held]
-        if self._at_limit(places):
-            return
-        for filters in self._filters(places):
-            if any(view.filters(one) == filters for one in open_now):
-                continue
-            if all(one.reservation in self._mine for one in places if one.satisfies(filters)):
+    async def _ask(self, candidates: list[Place], got: set[str]) -> bool:
+        """See that a reservation waits for all that could come free; whether one has a place already."""
+        lucky = False
+        waiting = [view.filters(one) for token, one in self._mine.items() if token not in self.wire.allocated]
+        for filters in self._filters(candidates):
+            if filters in waiting or all(one.name in got for one in candidates if one.satisfies(filters)):
                 continue
             request = pb.CreateReservationRequest(prio=aged(self.wish.priority, self._since))
             request.filters["main"].filter.update(filters)
@@ -146,6 +161,8 @@ class Seeker:
                 self.wire.offset = answer.created - time.time()
             self._mine[answer.token] = answer
             self._polled[answer.token] = _clock()
+            lucky |= answer.state == view.ALLOCATED
+        return lucky
 
     def _filters(self, places: list[Place]) -> list[dict[str, str]]:
         """labgrid cannot exclude a place: where one is to be avoided, each other one is asked for by name."""
@@ -166,9 +183,8 @@ class Seeker:
 
     async def _poll(self) -> None:
         """Keep the reservations alive, and drop those that the coordinator has dropped."""
-        allocated = {message.reservation for message in self.wire.places.values() if message.reservation}
         for token in list(self._mine):
-            pause = POLL_ALLOCATED if token in allocated else POLL
+            pause = POLL_ALLOCATED if token in self.wire.allocated else POLL
             if _clock() - self._polled[token] < pause:
                 continue
             try:
@@ -182,7 +198,7 @@ class Seeker:
                 with contextlib.suppress(RefusedError):
                     await self.wire.call("CancelReservation", pb.CancelReservationRequest(token=token))
 
-    async def _try(self, place: Place, token: str) -> tuple[str, LeaseInfo] | None:
+    async def _try(self, place: Place) -> tuple[str, LeaseInfo] | None:
         """Take ``place``, which is allocated to us, where that is right."""
         now = view.moment(self.wire.now())
         me = self.wire.identity
@@ -206,22 +222,24 @@ class Seeker:
         try:
             if place.acquired is None:
                 await acquire(self.wire, place.name, me)
-        except RefusedError:
+        except RefusedError as error:
             self._trying = ""
+            self._refused[place.name] = f"{place.name} could not be taken ({error.message})"
             self._not_before[place.name] = _clock() + 5.0
             await set_tags(self.wire, place.name, {LEASE: info.ended(now).text()})
             return None
         return place.name, info
 
     async def _tell(self, places: list[Place]) -> None:
-        if self.on_wait is None or _clock() - self._told < TELL:
+        if self.on_wait is None:
             return
-        self._told = _clock()
         answer = await self.wire.call("GetReservations", pb.GetReservationsRequest())
         everyone = [view.place(message, self.wire.resources) for message in self.wire.places.values()]
         queue = view.queue(answer.reservations, everyone)
         own = [one for one in queue if one.token in self._mine and one.place is None]
         free_at, note = view.outlook(places, view.moment(self.wire.now()))
+        if self._refused and not note:
+            note = "; ".join(self._refused.values())
         if self._at_limit(places):
             note = f"{person(self.wire.identity)} holds as many places as one may at a time"
         first = min(own, key=lambda one: one.position, default=None)

@@ -9,21 +9,18 @@ import queue
 import re
 import secrets
 import socket
-import time
-from collections.abc import Callable, Collection, Iterator, Mapping
-from concurrent.futures import Future
-from datetime import datetime
+from collections.abc import Callable, Collection, Mapping
 from types import TracebackType
-from typing import Any
 
 from lab.base.errors import ConfigError
-from lab.places import loop, notes, view
+from lab.places import loop, notes
 from lab.places.address import coordinator_address
 from lab.places.held import Lease
-from lab.places.lease import release, set_tags
-from lab.places.model import HEALTH, HEALTH_REASON, LEASE, Health, LeaseLostError, Place, Waiting
+from lab.places.inventory import Inventory
+from lab.places.lease import acquire, release
+from lab.places.model import LEASE, LeaseLostError, Waiting
 from lab.places.queue import Seeker, Wish
-from lab.places.wire import Wire, pb
+from lab.places.wire import RefusedError, Wire
 
 UNFIT_FOR_NAME = re.compile(r"[^A-Za-z0-9_.@+-]+")
 
@@ -42,7 +39,7 @@ def connect(address: str | None = None, *, user: str | None = None) -> Session:
     return Session(coordinator_address(address), f"{clean_host}/{clean_name}.{secrets.token_hex(2)}")
 
 
-class Session:
+class Session(Inventory):
     """A connection to a coordinator under one identity. As a context manager it gives back what it holds."""
 
     def __init__(self, address: str, identity: str) -> None:
@@ -76,46 +73,6 @@ class Session:
         if lease in self._leases:
             self._leases.remove(lease)
 
-    @property
-    def online(self) -> bool:
-        """Whether the coordinator is connected just now."""
-        return self._wire.online
-
-    def now(self) -> datetime:
-        """The time by the coordinator's clock, as far as this session has seen it."""
-        return view.moment(self._wire.now())
-
-    def places(self) -> list[Place]:
-        """All places, by name."""
-        resources = dict(self._wire.resources)
-        messages = sorted(self._wire.places.copy().items())
-        return [view.place(message, resources) for _, message in messages]
-
-    def place(self, name: str) -> Place:
-        """The place ``name``. Raises ConfigError where there is none."""
-        message = self._wire.places.get(name)
-        if message is None:
-            known = ", ".join(sorted(self._wire.places)) or "it has none yet"
-            raise ConfigError(f"the lab has no place '{name}'", hint=f"places: {known}")
-        return view.place(message, dict(self._wire.resources))
-
-    def resources(self) -> dict[tuple[str, str, str], dict[str, Any]]:
-        """What exporters offer: (exporter, group, name) -> cls, avail, acquired, params."""
-        return {
-            key: {
-                "cls": one.cls,
-                "avail": one.avail,
-                "acquired": one.acquired or None,
-                "params": view.values(one.params),
-            }
-            for key, one in self._wire.resources.copy().items()
-        }
-
-    def waiting(self) -> list[Waiting]:
-        """Everyone who waits, or was just allocated a place, next first."""
-        answer = self.call("GetReservations", pb.GetReservationsRequest())
-        return view.queue(answer.reservations, self.places())
-
     def reserve(
         self,
         filters: Mapping[str, str],
@@ -146,12 +103,13 @@ class Session:
             while (told := news.get()) is not None:
                 if on_wait is not None:
                     on_wait(told)
-            lease = future.result()
+            return future.result()
         except BaseException:
-            self._abandon(future)
+            future.cancel()
+            with contextlib.suppress(queue.Empty):
+                while not future.done() and news.get(timeout=15.0) is not None:
+                    pass
             raise
-        self._leases.append(lease)
-        return lease
 
     async def _seek(
         self,
@@ -162,16 +120,11 @@ class Session:
     ) -> Lease:
         try:
             place, info = await Seeker(self._wire, wish, news.put).seek(wait)
-            return Lease(self, self._wire, place, info, on_lost)
+            lease = Lease(self, self._wire, place, info, on_lost)
+            self._leases.append(lease)  # here: whoever waited may have been interrupted just now
+            return lease
         finally:
             news.put(None)
-
-    @staticmethod
-    def _abandon(future: Future[Lease]) -> None:
-        """Leave the queue; give back what came in the very moment."""
-        future.cancel()
-        with contextlib.suppress(BaseException):
-            future.result(15.0).release()
 
     def lease(
         self, place: str, holder: str | None = None, on_lost: Callable[[str], None] | None = None
@@ -188,6 +141,11 @@ class Session:
                 )
             holder = noted[-1].holder
         found = self.place(place)
+        last = found.last
+        if found.acquired is None and last is not None and last.holder == holder and last.valid(self.now()):
+            # the coordinator was restarted, and no janitor was there
+            loop.run(self._acquire(place, holder))
+            found = self.place(place)
         if found.lease is None or found.lease.holder != holder:
             notes.forget(self.address, place, holder)
             now = f"{found.acquired} has it" if found.acquired else "nobody has it"
@@ -200,6 +158,11 @@ class Session:
         lease = loop.run(hold())
         self._leases.append(lease)
         return lease
+
+    async def _acquire(self, place: str, holder: str) -> None:
+        with contextlib.suppress(RefusedError):
+            await acquire(self._wire, place, holder)
+        await self._wire.sync()
 
     def adopt(self, note: notes.Note, on_lost: Callable[[str], None] | None = None) -> Lease:
         """Take up the lease that ``note`` tells of. Raises LeaseLostError where it is over."""
@@ -214,56 +177,3 @@ class Session:
             self.set_tags(place, {LEASE: found.lease.ended(self.now(), reason or None).text()})
         loop.run(release(self._wire, place, found.acquired))
         return found.acquired
-
-    def set_tags(self, place: str, tags: Mapping[str, str]) -> None:
-        """Set tags; an empty value removes one. Raises ConfigError for a place that is not there."""
-        self.place(place)
-        loop.run(set_tags(self._wire, place, dict(tags)))
-
-    def set_health(self, place: str, health: Health, reason: str = "") -> None:
-        """Say whether reservations may get ``place``, and why."""
-        self.set_tags(
-            place, {HEALTH: health.value if health is not Health.UNKNOWN else "", HEALTH_REASON: reason}
-        )
-
-    def create(self, place: str, tags: Mapping[str, str] = {}, matches: Collection[str] = ()) -> None:
-        """Make a place; matches are ``EXPORTER/GROUP/CLASS[/NAME]``. It has no health yet."""
-        self.call("AddPlace", pb.AddPlaceRequest(name=place))
-        for one in matches:
-            self.match(place, one)
-        if tags:
-            self.call("SetPlaceTags", pb.SetPlaceTagsRequest(placename=place, tags=dict(tags)))
-
-    def delete(self, place: str) -> None:
-        """Remove a place."""
-        self.call("DeletePlace", pb.DeletePlaceRequest(name=place))
-
-    def match(self, place: str, pattern: str, rename: str | None = None) -> None:
-        """Add a match to a place."""
-        request = pb.AddPlaceMatchRequest(placename=place, pattern=pattern)
-        if rename is not None:
-            request.rename = rename
-        self.call("AddPlaceMatch", request)
-
-    def unmatch(self, place: str, pattern: str, rename: str | None = None) -> None:
-        """Take a match from a place."""
-        request = pb.DeletePlaceMatchRequest(placename=place, pattern=pattern)
-        if rename is not None:
-            request.rename = rename
-        self.call("DeletePlaceMatch", request)
-
-    def set_comment(self, place: str, comment: str) -> None:
-        """labgrid's free text about a place."""
-        self.call("SetPlaceComment", pb.SetPlaceCommentRequest(placename=place, comment=comment))
-
-    def call(self, method: str, request: Any) -> Any:
-        """Any other call of labgrid's service; messages are in ``lab.places.wire.pb``."""
-        return loop.run(self._wire.call(method, request))
-
-    def events(self, pause: float = 0.2, idle: float = 5.0) -> Iterator[None]:
-        """Yield once now, then after every change (at most one each ``pause`` s), and every ``idle`` s."""
-        while True:
-            version = self._wire.version
-            yield
-            time.sleep(pause)
-            loop.run(self._wire.wait_change(version, idle))

@@ -8,6 +8,7 @@ counts them. A coordinator that was restarted has forgotten who had acquired wha
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.util
 import itertools
 import os
@@ -72,11 +73,14 @@ class Wire:
         self.identity = identity
         self.places: dict[str, Any] = {}
         self.resources: dict[tuple[str, str, str], Any] = {}
+        self.allocated: dict[str, str] = {}  # reservation -> place
         self.incarnation = 0
         self.since = 0.0  # when this incarnation began, of time.monotonic()
         self.offset = 0.0  # the coordinator's clock minus ours, in seconds
         self.online = False
         self._channel: Any = None
+        self._stream: Any = None
+        self._syncs: dict[int, asyncio.Event] = {}
         self._changed = asyncio.Event()
         self._version = 0
         self._task: asyncio.Task[None] | None = None
@@ -84,10 +88,14 @@ class Wire:
 
     async def open(self, timeout: float = CONNECT_TIMEOUT) -> None:
         """Connect. Raises LabError when nobody answers within ``timeout`` seconds."""
-        self._task = asyncio.create_task(self._keep_connected())
+        self.start()
         if not await self.wait_online(timeout):
             await self.close()
             raise LabError(f"no labgrid coordinator answers at {self.address}", hint=HINT)
+
+    def start(self) -> None:
+        """Connect as soon as a coordinator is there."""
+        self._task = asyncio.create_task(self._keep_connected())
 
     async def close(self) -> None:
         """Leave the coordinator."""
@@ -152,6 +160,20 @@ class Wire:
         except (asyncio.InvalidStateError, grpc.aio.UsageError):
             raise LabError(f"the coordinator at {self.address} is gone") from None
 
+    async def sync(self) -> None:
+        """Return when all that the coordinator had told when it got this has come here (or it is gone)."""
+        if not self.online:
+            return
+        number = next(_SYNC)
+        event = self._syncs[number] = asyncio.Event()
+        request = pb.ClientInMessage()
+        request.sync.id = number
+        with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError, TimeoutError):
+            await self._stream.write(request)
+            async with asyncio.timeout(CALL_TIMEOUT):
+                await event.wait()
+        self._syncs.pop(number, None)
+
     async def _keep_connected(self) -> None:
         while True:
             try:
@@ -161,6 +183,8 @@ class Wire:
             finally:
                 self.online = False
                 channel, self._channel = self._channel, None
+                for event in self._syncs.values():
+                    event.set()
                 self.touch()
                 if channel is not None:
                     await asyncio.shield(channel.close())
@@ -179,14 +203,17 @@ class Wire:
         )
         places: dict[str, Any] = {}
         resources: dict[tuple[str, str, str], Any] = {}
-        call = stream()
+        self._stream = stream()
         for request in self._hello():
-            await call.write(request)
-        async for message in call:
+            await self._stream.write(request)
+        async for message in self._stream:
             for update in message.updates:
                 self._apply(update, places, resources)
-            if message.HasField("sync"):
+            if message.HasField("sync") and (event := self._syncs.pop(message.sync.id, None)):
+                event.set()
+            elif message.HasField("sync"):
                 self.places, self.resources = places, resources
+                self.allocated = {one.reservation: one.name for one in places.values() if one.reservation}
                 self.incarnation += 1
                 self.since = time.monotonic()
                 self.online = True
@@ -216,8 +243,14 @@ class Wire:
                     # it has just been touched, so this is the coordinator's time
                     self.offset = place.changed - time.time()
                 places[place.name] = place
+                if known is not None and known.reservation:
+                    self.allocated.pop(known.reservation, None)
+                if place.reservation:
+                    self.allocated[place.reservation] = place.name
             case "del_place":
-                places.pop(update.del_place, None)
+                gone = places.pop(update.del_place, None)
+                if gone is not None:
+                    self.allocated.pop(gone.reservation, None)
             case "resource":
                 resources[_path(update.resource.path)] = update.resource
             case "del_resource":
