@@ -18,6 +18,7 @@ from lab.cli import (
     check,
     ci,
     decode,
+    doctor,
     images,
     rack,
     reserve,
@@ -49,6 +50,7 @@ app.add_typer(targets.app, name="targets")
 app.add_typer(results.app, name="results")
 app.command("sync")(sync.sync)
 app.command("ci")(ci.ci)
+app.command("doctor")(doctor.doctor)
 app.command("units")(units.units)
 app.command("boards")(boards.boards)
 app.command("reserve", cls=reserve.WithCommand)(reserve.reserve)
