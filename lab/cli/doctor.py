@@ -13,6 +13,7 @@ import typer
 
 from lab.base import ui
 from lab.base.errors import ExitCode, LabError
+from lab.cli.coordinator import Address, Json
 
 if TYPE_CHECKING:
     from lab.admin.doctor.finding import Finding
@@ -25,11 +26,8 @@ def doctor(
     file: Annotated[
         Path | None, typer.Argument(metavar="[LAB.yaml]", help="The lab's file, to hold the lab against.")
     ] = None,
-    coordinator: Annotated[
-        str | None,
-        typer.Option(metavar="HOST:PORT", help="By default LG_COORDINATOR, the file's, or that of `lab up`."),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    coordinator: Address = None,
+    as_json: Json = False,
 ) -> None:
     """Check this machine and a lab, step by step, and say what to do.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lab.base import ui
+from lab.cli.coordinator import Address
 from lab.cli.units import LabYaml, load_lab
 
 if TYPE_CHECKING:
@@ -22,12 +23,11 @@ def sync(
     prune: Annotated[
         bool, typer.Option("--prune", help="Remove the places that the file does not have.")
     ] = False,
-    coordinator: Annotated[
-        str | None,
-        typer.Option(metavar="HOST:PORT", help="By default LG_COORDINATOR, else as the file says."),
-    ] = None,
+    coordinator: Address = None,
 ) -> None:
     """Show how the coordinator's places differ from the lab's file, and make them the same.
+
+    The coordinator is the one of --coordinator, of LG_COORDINATOR, or of the file.
 
     Health, leases and who holds what are never touched. Matches of a place that
     someone holds are left for later, and it is not removed.
