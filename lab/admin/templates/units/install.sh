@@ -28,6 +28,7 @@ systemctl start sharelab-coordinator.service
 [% endif %]
 systemctl restart [[ units | reject("equalto", "sharelab-coordinator.service") | join(" ") ]]
 [% if not system %]
-loginctl enable-linger || echo "without lingering they end with your last login: loginctl enable-linger" >&2
+loginctl enable-linger 2>/dev/null ||
+    echo "without lingering they end with your last login: loginctl enable-linger" >&2
 [% endif %]
-systemctl --no-pager --lines=0 status [[ units | join(" ") ]]
+systemctl --no-pager --no-legend --plain list-units "sharelab-*"
