@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BeforeValidator, Field, field_validator
 
+from lab.admin.exported import exported_class
 from lab.base import classes, yamlfile
 from lab.base.errors import ConfigError
 from lab.base.yamlfile import Strict
@@ -28,25 +29,6 @@ TAG = re.compile(r"[a-z][a-z0-9_]+")  # as labgrid wants it (labgrid/remote/comm
 VALUE = re.compile(r"[A-Za-z0-9_.:+-]+")  # what a shell leaves alone in `lab reserve tag=value`
 KEPT = ("name", "target", "lease", "health", "health_reason", "max_per_user")
 """Tags that are not written as tags: they come from other keys, or the lab itself keeps them on a place."""
-
-EXPORTED = {
-    "RawSerialPort": "NetworkSerialPort",
-    "USBSerialPort": "NetworkSerialPort",
-    "NetworkInterface": "RemoteNetworkInterface",
-    "USBNetworkInterface": "RemoteNetworkInterface",
-    "AndroidUSBFastboot": "RemoteAndroidUSBFastboot",
-    "AndroidNetFastboot": "RemoteAndroidNetFastboot",
-    "USBHub": "RemoteUSBHub",
-    "TFTPProvider": "RemoteTFTPProvider",
-    "HTTPProvider": "RemoteHTTPProvider",
-    "NFSProvider": "RemoteNFSProvider",
-    "SNMPEthernetPort": "EthernetPort",
-    "MatchedSysfsGPIO": "NetworkSysfsGPIO",
-    "NetworkService": "NetworkService",
-    "HTTPVideoStream": "HTTPVideoStream",
-}
-"""What clients see instead of an exporter's class; all others that it handles become ``Network...``
-(``data["cls"]`` in labgrid/remote/exporter.py), and what it does not know stays as it is."""
 
 
 def is_loopback(address: str) -> bool:
@@ -143,8 +125,6 @@ class WantedPlace:
     name: str
     tags: Mapping[str, str]
     matches: tuple[Match, ...]
-    resources: tuple[str, ...]
-    """Classes of its resources, as clients see them."""
 
 
 @dataclass(frozen=True)
@@ -236,14 +216,11 @@ class _Reader:
         if self.content.max_per_user:
             tags["max_per_user"] = str(self.content.max_per_user)
         matches = self._matches(name, entry)
-        resources = []
-        for number, match in enumerate(matches):
-            fitting = [cls for *path, cls in self._exported() if match.fits(*path)]
-            if not fitting and self.content.exporters:
+        for number, match in enumerate(matches if self.content.exporters else ()):
+            if not any(match.fits(*path) for path in self._exported()):
                 where = () if entry.matches is None else ("matches", number)
-                raise self.error(("places", name, *where), *self._nothing(name, match, entry))
-            resources += fitting
-        return WantedPlace(name, tags, matches, tuple(resources))
+                raise self.error(("places", name, *where), *self._nothing(match, entry, name))
+        return WantedPlace(name, tags, matches)
 
     def _target(self, place: str, target: str) -> dict[str, str]:
         try:
@@ -279,24 +256,16 @@ class _Reader:
             found.append(Match(pattern, rename))
         return tuple(found)
 
-    def _exported(self) -> Iterator[tuple[str, str, str, str, str]]:
-        """Every resource: exporter, group, class as labgrid matches it, name; and again the class."""
+    def _exported(self) -> Iterator[tuple[str, str, str, str]]:
+        """Every resource as labgrid matches it: exporter, group, class, name."""
         for exporter, one in self.content.exporters.items():
             for group, resources in one.resources.items():
                 for key, arguments in resources.items():
-                    cls = exported_class(str((arguments or {}).get("cls", key)))
-                    yield exporter, group, cls, key, cls
+                    yield exporter, group, exported_class(str((arguments or {}).get("cls", key))), key
 
-    def _nothing(self, place: str, match: Match, entry: PlaceEntry) -> tuple[str, str]:
+    def _nothing(self, match: Match, entry: PlaceEntry, place: str) -> tuple[str, str]:
         groups = sorted(f"{exporter}/{group}" for exporter, group, *_ in set(self._exported()))
         known = f"exported are {', '.join(groups)}" if groups else "no exporter here has resources"
         if entry.matches is None:
             return f"no exporter has a group '{place}'", f"{known}; or write matches:"
         return f"'{match.pattern}' matches nothing", known
-
-
-def exported_class(cls: str) -> str:
-    """The class that clients see of an exporter's ``cls``."""
-    from labgrid.remote.exporter import exports
-
-    return EXPORTED.get(cls, f"Network{cls}") if cls in exports else cls

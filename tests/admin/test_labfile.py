@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.admin.labfile import LabFile, Match, exported_class, load
+from lab.admin.exported import exported_class
+from lab.admin.labfile import LabFile, Match, load
 from lab.base.errors import ConfigError
 from tests.admin.conftest import lab
 
@@ -52,7 +53,6 @@ def test_places_as_the_coordinator_is_to_have_them(tmp_path: Path):
     rock, evk, seat = read(tmp_path).places
     assert rock.tags == {"soc": "rk3588", "rack": "7", "max_per_user": "2"}
     assert rock.matches == (Match("shelf/rock-1/*"), Match("shelf/shared/NetworkPowerPort", "main-power"))
-    assert rock.resources == ("NetworkSerialPort", "NetworkService", "NetworkPowerPort")
     assert evk.matches == (Match("hub/evk/*"),)
     assert seat.tags == {"target": "virt-smmu", "soc": "qemu-virt", "max_per_user": "2"}
     assert seat.matches == ()

@@ -99,7 +99,7 @@ def usb_serial() -> list[dict[str, str]]:
 def resource_of(adapter: dict[str, str]) -> str:
     """How to write an adapter into a lab file: by its serial number, or by where it is plugged in."""
     serial, path = adapter.get("ID_SERIAL_SHORT"), adapter.get("ID_PATH", "")
-    match = f"ID_SERIAL_SHORT: {serial}" if serial else f"ID_PATH: {path}"
+    match = f"ID_SERIAL_SHORT: {serial}" if serial else f"ID_PATH: '{path}'"
     if serial and adapter.get("ID_USB_INTERFACE_NUM", "00") != "00":
         match += (
             f", ID_USB_INTERFACE_NUM: '{adapter['ID_USB_INTERFACE_NUM']}'"  # one of several in one device
