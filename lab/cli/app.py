@@ -28,6 +28,7 @@ from lab.cli import (
     sync,
     targets,
     units,
+    up,
     upkeep,
     vm,
 )
@@ -52,6 +53,8 @@ app.command("sync")(sync.sync)
 app.command("ci")(ci.ci)
 app.command("doctor")(doctor.doctor)
 app.command("units")(units.units)
+app.command("up")(up.up)
+app.command("down")(up.down)
 app.command("boards")(boards.boards)
 app.command("reserve", cls=reserve.WithCommand)(reserve.reserve)
 app.command("extend")(reserve.extend)

@@ -48,7 +48,7 @@ def boards(
         elif as_json:
             ui.out.print_json(json.dumps(_data(session, asked)))
         else:
-            ui.out.print(_picture(session, asked))
+            ui.out.print(picture(session, asked))
 
 
 def _watch(session: Session, asked: dict[str, str], *, as_json: bool) -> None:
@@ -62,14 +62,15 @@ def _watch(session: Session, asked: dict[str, str], *, as_json: bool) -> None:
         with Live(console=ui.out, auto_refresh=False, screen=ui.out.is_terminal) as live:
             for _ in session.events():
                 try:
-                    live.update(_picture(session, asked), refresh=True)
+                    live.update(picture(session, asked), refresh=True)
                 except LabError as error:
                     live.update(Text(f"{error}; trying again", "red"), refresh=True)
     except KeyboardInterrupt:
         pass
 
 
-def _picture(session: Session, asked: dict[str, str]) -> Group:
+def picture(session: Session, asked: dict[str, str]) -> Group:
+    """The places with the tags ``asked``, and who waits for them."""
     places = [one for one in session.places() if one.satisfies(asked)]
     names = {one.name for one in places}
     waiting = [

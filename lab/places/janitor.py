@@ -18,9 +18,10 @@ from typing import Any
 
 from lab.base.errors import LabError
 from lab.places import view
-from lab.places.lease import MARGIN, acquire, release, set_tags
-from lab.places.model import JANITOR, LEASE, SUFFIX, Place, ours
+from lab.places.lease import MARGIN, release, set_tags
+from lab.places.model import JANITOR, LEASE, SUFFIX, LeaseInfo, Place, ours
 from lab.places.queue import FOREIGN_TTL
+from lab.places.retake import take_again
 from lab.places.wire import CONNECT_TIMEOUT, RefusedError, Wire, pb
 
 PERIOD = 2.0
@@ -41,6 +42,9 @@ class Janitor:
         self._polled = 0.0
         self._incarnation = 0
         self._seen: dict[str, str] = {}  # place -> holder that had it acquired, in this incarnation
+        self._timed: dict[str, LeaseInfo] = {}  # place -> the timed lease that was seen on it last
+        self._retakes: dict[str, asyncio.Task[None]] = {}
+        self._news: list[str] = []
         self._odd: dict[tuple[str, str], float] = {}  # place and holder -> since when it has no lease
 
     async def run(self, tell: Callable[[str], None]) -> None:
@@ -58,6 +62,9 @@ class Janitor:
 
     async def close(self) -> None:
         """Take the sign of its presence away."""
+        for task in self._retakes.values():
+            task.cancel()
+        await asyncio.gather(*self._retakes.values(), return_exceptions=True)
         if self._marker:
             with contextlib.suppress(LabError):
                 await self._cancel(self._marker)
@@ -67,9 +74,10 @@ class Janitor:
         if self._incarnation != self.wire.incarnation:
             self._seen.clear()
             self._incarnation = self.wire.incarnation
+            self._polled = 0.0
         if self.stays:
             await self._show()
-        done = []
+        done, self._news = self._news, []
         for message in list(self.wire.places.values()):
             place = view.place(message, {})
             if place.acquired:
@@ -84,6 +92,9 @@ class Janitor:
         lease = place.lease
         if lease is not None:
             if lease.valid(now - timedelta(seconds=MARGIN)):
+                self._timed.pop(place.name, None)
+                if lease.timed:
+                    self._timed[place.name] = lease
                 return []
             why = f"its lease ended at {lease.until:%H:%M:%S} UTC"
         else:
@@ -105,7 +116,10 @@ class Janitor:
         A holder that lives takes its place again itself; a timed lease has none.
         """
         seen = self._seen.pop(place.name, None)
+        known = self._timed.pop(place.name, None)
         lease = place.last
+        if known is not None and seen is None and (lease is None or lease.since < known.since):
+            lease = known  # the coordinator saves its places every 15 s only
         now = view.moment(self.wire.now())
         if lease is None or not lease.valid(now) or not self.stays:
             return []
@@ -114,11 +128,17 @@ class Janitor:
             return [f"{place.name} was taken from {lease.holder}: its lease is over"]
         if not lease.timed:
             return []
-        try:
-            await acquire(self.wire, place.name, lease.holder)
-        except RefusedError:
-            return []
-        return [f"took {place.name} again for {lease.holder}, whose lease runs until {lease.until:%H:%M} UTC"]
+        running = self._retakes.get(place.name)
+        if running is None or running.done():
+            self._retakes[place.name] = asyncio.create_task(self._take_again(place.name, lease))
+        return []
+
+    async def _take_again(self, place: str, lease: LeaseInfo) -> None:
+        with contextlib.suppress(LabError):
+            await set_tags(self.wire, place, {LEASE: lease.text()})
+            if not await take_again(self.wire, place, lease.holder):
+                until = f"{lease.until:%H:%M} UTC"
+                self._news.append(f"took {place} again for {lease.holder}, whose lease runs until {until}")
 
     async def _reservations(self) -> list[str]:
         """Cancel what was allocated to clients that died: each would block its place for a minute or more."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,7 +19,8 @@ from typing import Any
 from lab.base.errors import LabError
 from lab.places import view
 from lab.places.model import LEASE, LeaseInfo, LeaseLostError
-from lab.places.wire import RefusedError, Wire, pb
+from lab.places.retake import take_again
+from lab.places.wire import Wire, pb
 
 # A lease counts as over this much before its end: the janitor's machine may notice first.
 MARGIN = 0.5
@@ -42,10 +44,11 @@ class HeldPlace:
         self._confirmed = wire.incarnation
         self._next_beat = 0.0
         self._task: asyncio.Task[None] | None = None
+        self._retake: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Watch, and send heartbeats where the lease needs them."""
-        self._next_beat = boottime() + self.info.ttl / 3
+        self._next_beat = boottime() + self.info.ttl / 3 if self.info.ttl else math.inf
         self._task = asyncio.create_task(self._watch())
 
     async def check(self) -> None:
@@ -85,23 +88,23 @@ class HeldPlace:
 
     async def stop(self) -> None:
         """No more heartbeats."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        tasks = [task for task in (self._task, self._retake) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._task = self._retake = None
 
     async def _watch(self) -> None:
         while not self.lost:
             version = self.wire.version
             if self.wire.online and self._confirmed != self.wire.incarnation:
-                with contextlib.suppress(LabError):
-                    await self._take_again()
+                self._come_back()
             self._look()
             if self.lost:
                 break
-            if self.info.ttl and self.wire.online and boottime() >= self._next_beat:
+            if self.wire.online and boottime() >= self._next_beat:
                 await self._beat()
-            until = min(self._end - MARGIN, self._next_beat if self.info.ttl else self._end)
+            until = min(self._end - MARGIN, self._next_beat)
             await self.wire.wait_change(version, max(until - boottime(), 0.05))
         self._on_lost(self.lost)
 
@@ -125,9 +128,9 @@ class HeldPlace:
     def _follow(self, message: Any) -> None:
         """Learn from the tag that somebody ended the lease, or another process of ours moved its end."""
         found = LeaseInfo.parse(message.tags.get(LEASE, ""))
-        if found is None or found.holder != self.info.holder or found.since != self.info.since:
-            return
-        if found.until < self.info.until and not found.valid(view.moment(self.wire.now())):
+        if found is None or not self._mine(found):
+            self._next_beat = 0.0  # someone who had it before us was late to notice
+        elif found.over:
             why = found.reason if found.reason != self.info.reason else "kick"
             self.lost = f"somebody ended it ({why})"
         elif found.until != self.info.until and not self.info.ttl:
@@ -135,52 +138,48 @@ class HeldPlace:
             self._end = boottime() + found.until.timestamp() - self.wire.now()
 
     async def _beat(self) -> None:
+        """Write the tag; a lease that heartbeats keep alive ends so much later."""
         sent = boottime()
         now = view.moment(self.wire.now())
+        until = now + timedelta(seconds=self.info.ttl) if self.info.ttl else self.info.until
         try:
-            await self._write(replace(self.info, beat=now, until=now + timedelta(seconds=self.info.ttl)))
+            await self._write(replace(self.info, beat=now, until=until))
         except LabError:
             self._next_beat = boottime() + 1.0
-        else:
+            return
+        if self.info.ttl:
             self._end = sent + self.info.ttl
-            self._next_beat = sent + self.info.ttl / 3
+        self._next_beat = sent + self.info.ttl / 3 if self.info.ttl else math.inf
 
-    async def _take_again(self) -> None:
+    def _come_back(self) -> None:
         """After a connection was lost: the place is still ours, or nobody's, or it is lost."""
-        incarnation = self.wire.incarnation
         message = self.wire.places.get(self.place)
-        if message is None:
-            self.lost = "the place was deleted"
-            return
-        if not message.acquired:
-            found = LeaseInfo.parse(message.tags.get(LEASE, ""))
-            now = view.moment(self.wire.now())
-            if (
-                found
-                and found.holder == self.info.holder
-                and found.since == self.info.since
-                and not found.valid(now)
-            ):
-                self.lost = "somebody released it (kick) while the coordinator was out of reach"
-                return
-            try:
-                await acquire(self.wire, self.place, self.info.holder)
-            except RefusedError as error:
-                # the janitor takes timed leases again for their holders; its success may be on its way to us
-                await self.wire.wait_change(self.wire.version, 1.0)
-                if self.wire.places[self.place].acquired != self.info.holder:
-                    self.lost = (
-                        f"it could not be had again after a restart of the coordinator ({error.message})"
-                    )
-                    return
-            if self.info.ttl:
-                await self._beat()
+        if message is not None and message.acquired == self.info.holder:
+            self._confirmed = self.wire.incarnation
+        elif message is not None and not message.acquired and not self._kicked(message):
+            if self._retake is None or self._retake.done():
+                self._retake = asyncio.create_task(self._take_again(self.wire.incarnation))
+        else:
+            self._confirmed = self.wire.incarnation  # it is lost: _look says why
+
+    async def _take_again(self, incarnation: int) -> None:
+        with contextlib.suppress(LabError):
+            await self._write(self.info)  # the coordinator may know an old heartbeat, or none
+            why_not = await take_again(self.wire, self.place, self.info.holder)
+            if why_not:
+                self.lost = why_not
             else:
-                await self._write(self.info)
-        elif message.acquired != self.info.holder:
-            self.lost = f"{message.acquired} has it"
-            return
-        self._confirmed = incarnation
+                await self.wire.sync()
+                self._confirmed = incarnation
+            self.wire.touch()
+
+    def _kicked(self, message: Any) -> bool:
+        """Whether somebody ended the lease while the coordinator was out of our reach."""
+        found = LeaseInfo.parse(message.tags.get(LEASE, ""))
+        return found is not None and self._mine(found) and found.over
+
+    def _mine(self, found: LeaseInfo) -> bool:
+        return (found.holder, found.since) == (self.info.holder, self.info.since)
 
     async def _write(self, info: LeaseInfo) -> None:
         await set_tags(self.wire, self.place, {LEASE: info.text()})
@@ -195,17 +194,3 @@ async def set_tags(wire: Wire, place: str, tags: dict[str, str]) -> None:
 async def release(wire: Wire, place: str, holder: str) -> None:
     """Release the place if ``holder`` still has it: the coordinator checks that in the same step."""
     await wire.call("ReleasePlace", pb.ReleasePlaceRequest(placename=place, fromuser=holder))
-
-
-async def acquire(wire: Wire, place: str, holder: str) -> None:
-    """Acquire the place for ``holder``. Raises RefusedError where it is someone's, or lacks resources."""
-    request = pb.AcquirePlaceRequest(placename=place)
-    if holder == wire.identity:
-        await wire.call("AcquirePlace", request)
-        return
-    other = Wire(wire.address, holder)
-    await other.open()
-    try:
-        await other.call("AcquirePlace", request)
-    finally:
-        await other.close()

@@ -64,6 +64,7 @@ class LeaseInfo:
     """The lease that a place's tag tells of. Times are in the coordinator's clock.
 
     ``ttl``: seconds that each heartbeat adds; 0 for a timed lease, which no process keeps alive.
+    ``over``: it was ended, by its holder or by somebody else; the tag stays to tell who was last.
     """
 
     holder: str
@@ -72,6 +73,7 @@ class LeaseInfo:
     beat: datetime
     ttl: float = 0.0
     reason: str = ""
+    over: bool = False
 
     @property
     def timed(self) -> bool:
@@ -80,12 +82,12 @@ class LeaseInfo:
 
     def valid(self, now: datetime) -> bool:
         """Whether it still runs."""
-        return now < self.until
+        return now < self.until and not self.over
 
     def text(self) -> str:
         """As the tag's value: ``key=value`` words, the reason last for it may have spaces."""
         words = [f"holder={self.holder}", f"until={stamp(self.until)}", f"since={stamp(self.since)}"]
-        words += [f"beat={stamp(self.beat)}", f"ttl={self.ttl:g}"]
+        words += [f"beat={stamp(self.beat)}", f"ttl={self.ttl:g}", *(["over=yes"] if self.over else [])]
         reason = " ".join(self.reason.split())
         return " ".join(words) + (f" reason={reason}" if reason else "")
 
@@ -96,13 +98,20 @@ class LeaseInfo:
         words = dict(word.partition("=")[::2] for word in head.split())
         try:
             moments = {key: datetime.fromisoformat(words[key]) for key in ("since", "until", "beat")}
-            return cls(holder=words["holder"], ttl=float(words["ttl"]), reason=reason, **moments)
+            return cls(
+                holder=words["holder"],
+                ttl=float(words["ttl"]),
+                reason=reason,
+                over="over" in words,
+                **moments,
+            )
         except (KeyError, ValueError):
             return None
 
     def ended(self, now: datetime, reason: str | None = None) -> LeaseInfo:
         """The same lease, over since ``now``."""
-        return replace(self, until=min(now, self.until), reason=self.reason if reason is None else reason)
+        said = self.reason if reason is None else reason
+        return replace(self, until=min(now, self.until), reason=said, over=True)
 
 
 @dataclass(frozen=True)
@@ -189,6 +198,7 @@ class Waiting:
 
 # An hour of waiting weighs as much as this much priority, so that nothing waits for ever.
 PRIORITY_PER_HOUR = 6.0
+RETAKE = 1e12  # of who takes his place again after a restart: before all others
 _ZERO = datetime(2200, 1, 1, tzinfo=UTC)
 _OURS = 1000.0
 

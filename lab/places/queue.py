@@ -18,7 +18,7 @@ from typing import Any
 
 from lab.base.errors import ConfigError, LabError
 from lab.places import view
-from lab.places.lease import acquire, release, set_tags
+from lab.places.lease import release, set_tags
 from lab.places.model import HEALTH, LEASE, OWN_TAGS, Health, LeaseInfo, Place, Waiting, aged, person
 from lab.places.wire import RefusedError, Wire, pb
 
@@ -204,6 +204,7 @@ class Seeker:
         me = self.wire.identity
         if (
             place.lacking
+            or not self.wire.settled(self.wire.places[place.name])
             or place.acquired not in (None, me)
             or self._not_before.get(place.name, 0.0) > _clock()
         ):
@@ -221,7 +222,7 @@ class Seeker:
         await set_tags(self.wire, place.name, {LEASE: info.text()})
         try:
             if place.acquired is None:
-                await acquire(self.wire, place.name, me)
+                await self.wire.call("AcquirePlace", pb.AcquirePlaceRequest(placename=place.name))
         except RefusedError as error:
             self._trying = ""
             self._refused[place.name] = f"{place.name} could not be taken ({error.message})"

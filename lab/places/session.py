@@ -17,10 +17,11 @@ from lab.places import loop, notes
 from lab.places.address import coordinator_address
 from lab.places.held import Lease
 from lab.places.inventory import Inventory
-from lab.places.lease import acquire, release
+from lab.places.lease import release
 from lab.places.model import LEASE, LeaseLostError, Waiting
 from lab.places.queue import Seeker, Wish
-from lab.places.wire import RefusedError, Wire
+from lab.places.retake import take_again
+from lab.places.wire import Wire
 
 UNFIT_FOR_NAME = re.compile(r"[^A-Za-z0-9_.@+-]+")
 
@@ -160,8 +161,7 @@ class Session(Inventory):
         return lease
 
     async def _acquire(self, place: str, holder: str) -> None:
-        with contextlib.suppress(RefusedError):
-            await acquire(self._wire, place, holder)
+        await take_again(self._wire, place, holder)
         await self._wire.sync()
 
     def adopt(self, note: notes.Note, on_lost: Callable[[str], None] | None = None) -> Lease:

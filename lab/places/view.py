@@ -7,7 +7,18 @@ from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import Any
 
-from lab.places.model import HEALTH, HEALTH_REASON, JANITOR, LEASE, Health, LeaseInfo, Place, Waiting, given
+from lab.places.model import (
+    HEALTH,
+    HEALTH_REASON,
+    JANITOR,
+    LEASE,
+    RETAKE,
+    Health,
+    LeaseInfo,
+    Place,
+    Waiting,
+    given,
+)
 
 WAITING, ALLOCATED = 0, 1
 """States of labgrid's reservations (remote/common.py, ReservationState)."""
@@ -101,9 +112,9 @@ def queue(reservations: Iterable[Any], places: Sequence[Place]) -> list[Waiting]
     wants: dict[tuple[tuple[str, str], ...], frozenset[str]] = {}
     for one in order(reservations):
         asked = filters(one)
-        if asked == JANITOR:
+        if asked == JANITOR or one.prio == RETAKE:
             continue
-        if asked == JANITOR:
+        if asked == JANITOR or one.prio == RETAKE:
             continue
         allocated = one.allocations.get("main")
         if one.state not in (WAITING, ALLOCATED) or allocated in acquired:

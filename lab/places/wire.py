@@ -15,6 +15,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ import grpc.aio
 CONNECT_TIMEOUT = 5.0
 CALL_TIMEOUT = 30.0  # a coordinator that waits for a hung exporter answers nobody for 10 s
 RETRY = 0.3
+SETTLED = 0.5
 HINT = "lab up starts a lab on this machine; LG_COORDINATOR or --coordinator names another (lab doctor)"
 
 OPTIONS = [  # as labgrid's own client has them: a dead network is noticed within 18 s
@@ -73,6 +75,7 @@ class Wire:
         self.identity = identity
         self.places: dict[str, Any] = {}
         self.resources: dict[tuple[str, str, str], Any] = {}
+        self._appeared: dict[str, float] = {}  # exporter -> when it offered something new
         self.allocated: dict[str, str] = {}  # reservation -> place
         self.incarnation = 0
         self.since = 0.0  # when this incarnation began, of time.monotonic()
@@ -159,6 +162,18 @@ class Wire:
             raise RefusedError(f"coordinator: {error.details() or error.code().name}") from None
         except (asyncio.InvalidStateError, grpc.aio.UsageError):
             raise LabError(f"the coordinator at {self.address} is gone") from None
+
+    def settled(self, place: Any) -> bool:
+        """Whether the exporters that ``place`` matches have offered nothing new for a while.
+
+        An exporter that connects offers its resources one by one, and labgrid acquires what there is.
+        """
+        since = time.monotonic() - SETTLED
+        return all(
+            moment < since
+            for exporter, moment in self._appeared.items()
+            if any(fnmatchcase(exporter, match.exporter) for match in place.matches)
+        )
 
     async def sync(self) -> None:
         """Return when all that the coordinator had told when it got this has come here (or it is gone)."""
@@ -252,7 +267,10 @@ class Wire:
                 if gone is not None:
                     self.allocated.pop(gone.reservation, None)
             case "resource":
-                resources[_path(update.resource.path)] = update.resource
+                key = _path(update.resource.path)
+                if self.online and key not in resources:
+                    self._appeared[key[0]] = time.monotonic()
+                resources[key] = update.resource
             case "del_resource":
                 resources.pop(_path(update.del_resource), None)
 
