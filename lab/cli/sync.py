@@ -32,26 +32,30 @@ def sync(
     Health, leases and who holds what are never touched. Matches of a place that
     someone holds are left for later, and it is not removed.
     """
-    from lab.admin.sync import Kind, apply, differences, present
     from lab.places import connect
 
     lab = load_lab(file)
     with connect(coordinator or os.environ.get("LG_COORDINATOR") or lab.address) as session:
         ui.err.print(f"{file} and the coordinator at {session.address}", soft_wrap=True, markup=False)
-        changes = differences(lab, present(session))
-        done = waiting = 0
-        for change in changes:
-            skipped = change.kind is Kind.EXTRA and not prune
-            _show(change, skipped)
-            if not skipped:
-                waiting += change.waits
-                done += not (change.waits and change.kind is Kind.EXTRA)
-                if not dry_run:
-                    apply(session, change)
+        bring_in_line(lab, session, dry_run=dry_run, prune=prune)
+        if not dry_run:
+            next_steps(lab, session)
+
+
+def bring_in_line(lab: LabFile, session: Session, *, dry_run: bool = False, prune: bool = False) -> None:
+    """Show the difference and, without ``dry_run``, apply it."""
+    from lab.admin.sync import Kind, apply, differences, present
+
+    done = waiting = 0
+    for change in differences(lab, present(session)):
+        skipped = change.kind is Kind.EXTRA and not prune
+        _show(change, skipped)
+        if not skipped:
+            waiting += change.waits
+            done += not (change.waits and change.kind is Kind.EXTRA)
+            if not dry_run:
+                apply(session, change)
     _summary(done, waiting, dry_run)
-    if not dry_run:
-        with connect(session.address) as session:  # a new one has heard of every change
-            _next_steps(lab, session)
 
 
 def _show(change: Change, skipped: bool) -> None:
@@ -79,7 +83,7 @@ def _summary(done: int, waiting: int, dry_run: bool) -> None:
     ui.out.print(f"{done} {'place' if done == 1 else 'places'} {verb}{later}")
 
 
-def _next_steps(lab: LabFile, session: Session) -> None:
+def next_steps(lab: LabFile, session: Session) -> None:
     """What still keeps a place of the file from being reserved."""
     from lab.places import Health
 

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lab.base import ui
+from lab.cli.sync import bring_in_line, next_steps
+from lab.cli.units import load_lab
 
 if TYPE_CHECKING:
+    from lab.admin.labfile import LabFile
     from lab.boards import Target
     from lab.places import Session
 
@@ -25,36 +28,52 @@ def up(
         typer.Argument(metavar="TARGET", help=f"Virtual targets (default: {' '.join(TARGETS)})."),
     ] = None,
     boards: Annotated[int, typer.Option("--boards", "-n", min=0, help="So many boards of each target.")] = 1,
+    file: Annotated[
+        Path | None,
+        typer.Option("--lab", metavar="LAB.yaml", help="Real boards: the exporters and places of this file."),
+    ] = None,
     listen: Annotated[
-        str,
-        typer.Option(metavar="HOST:PORT", help="Where the coordinator listens (:0 takes a free port)."),
-    ] = LISTEN,
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Where the coordinator listens; :0 takes a free port.",
+            show_default=f"as the file says, or {LISTEN}",
+        ),
+    ] = None,
 ) -> None:
     """Start a lab on this machine: coordinator, exporter, janitor, and a rack of virtual boards, all off.
 
-    It stays until lab down. With --boards 0 there is no rack: a coordinator and a janitor for real boards.
+    It stays until lab down. With --lab and no TARGET there is no rack, but what
+    the lab's file has on this machine (docs/first-board.md); for a lab that is
+    to outlive a restart of the machine: lab units.
     """
     from lab.places import connect, supervisor
     from lab.places.address import address_file
 
+    lab = load_lab(file) if file else None
     directory = address_file().parent
     if supervisor.running(directory):
         ui.out.print("a lab runs on this machine already (lab down ends it).\n")
     else:
-        found = _targets(targets or TARGETS) if boards else []
+        found = _targets(targets or ([] if lab else TARGETS)) if boards else []
         names = {f"{target.name}-{number}": target for target in found for number in range(1, boards + 1)}
-        address = _free(listen)
+        address = _free(listen or (lab.coordinator.listen if lab else LISTEN))
         exporters = {EXPORTER: str(_rack(names))} if names else {}
+        exporters |= _real_exporters(lab) if lab else {}
         try:
             with ui.task("coordinator"):
                 supervisor.start(directory, supervisor.Plan(address, str(_coordinator_state()), exporters))
             with connect(supervisor.reachable(address)) as session:
                 _places(session, names)
+                if lab:
+                    bring_in_line(lab, session)
         except BaseException:
             _end_rack()
             raise
     with connect(_address(directory)) as session:
         _how_to(session, directory)
+        if lab:
+            next_steps(lab, session)
 
 
 def down(
@@ -87,7 +106,7 @@ def _targets(names: list[str]) -> list[Target]:
     found = [load_target(name) for name in dict.fromkeys(names)]
     for target in found:
         if target.virtual is None:
-            hint = "lab up --boards 0, then lab sync LAB.yaml (docs/first-board.md)"
+            hint = "lab up --lab LAB.yaml (docs/first-board.md)"
             raise ConfigError(f"'{target.name}' is a physical board", hint=hint)
     return found
 
@@ -110,6 +129,27 @@ def _rack(names: dict[str, Target]) -> Path:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_private(path, exporter_yaml(rack).encode())  # it holds the token of the power URLs
     return path
+
+
+def _real_exporters(lab: LabFile) -> dict[str, str]:
+    """The configurations of the exporters that a lab file has on this machine."""
+    from lab.admin.labfile import LOCAL
+    from lab.admin.units import exporter_yaml
+    from lab.base.errors import ConfigError
+    from lab.places.address import address_file
+    from lab.rack.layout import write_private
+
+    if lab.coordinator.machine != LOCAL:
+        where = f"its coordinator runs on {lab.coordinator.machine}, by {lab.path}"
+        raise ConfigError(where, hint=f"lab units {lab.path}, or no machine: in the file")
+    written = {}
+    for name, exporter in lab.exporters.items():
+        if exporter.machine == LOCAL:
+            path = address_file().parent / f"exporter-{name}.yaml"
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_private(path, exporter_yaml(lab, exporter).encode())
+            written[name] = str(path)
+    return written
 
 
 def _end_rack() -> None:
@@ -181,11 +221,15 @@ def _how_to(session: Session, directory: Path) -> None:
             break  # the exporter needs a second
     ui.out.print(picture(session, {}))
     host = session.address.rpartition(":")[0]
+    socs = [one.soc for one in session.places() if one.soc] or ["NAME"]
     lines = [
-        ("try", "lab reserve soc=qemu-virt --for 1h, then lab boot, lab shell, lab console, lab release"),
+        ("try", f"lab reserve soc={socs[0]} --for 1h, then lab boot, lab shell, lab console, lab release"),
         ("stop", "lab down"),
         ("logs", f"{directory}/*.log"),
-        ("real boards", "describe them in LAB.yaml, then lab sync LAB.yaml (docs/first-board.md)"),
+        (
+            "real boards",
+            "describe them in LAB.yaml: lab down, then lab up --lab LAB.yaml (docs/first-board.md)",
+        ),
         ("from elsewhere", f"ssh -L 20408:{session.address} {socket.gethostname()}, then lab boards there"),
     ]
     ui.out.print(f"\ncoordinator {session.address}")

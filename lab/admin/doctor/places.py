@@ -25,6 +25,7 @@ def checks(session: Session, load_target: TargetLoader, lab: LabFile | None = No
     """All checks of the lab; against its file where that is given."""
     connected = sorted({exporter for exporter, _, _ in session.resources()})
     yield from _exporters(connected, lab)
+    yield _janitor(session)
     if lab is not None:
         yield _in_sync(session, lab)
     places = session.places()
@@ -49,6 +50,14 @@ def _exporters(connected: list[str], lab: LabFile | None) -> Iterator[Finding]:
         yield ok("exporters", ", ".join(connected))
     elif not wanted:
         yield warn("exporters", "none is connected, so no place has anything to it")
+
+
+def _janitor(session: Session) -> Finding:
+    holder = session.janitor()
+    if holder is None:
+        text = "none runs: whoever dies keeps his board"
+        return warn("janitor", text, "lab janitor  # by hand; lab up and lab units keep one running")
+    return ok("janitor", f"runs on {holder.partition('/')[0]}")
 
 
 def _in_sync(session: Session, lab: LabFile) -> Finding:
@@ -78,7 +87,7 @@ def _place(place: Place, session: Session, load_target: TargetLoader) -> Iterato
         found.append(info(name, f"held by {place.acquired} without a lease: it never ends by itself", todo))
     elif place.lease is not None and place.lease.until + OVERDUE < session.now():
         text = f"the lease of {place.acquired} ended at {place.lease.until:%H:%M} UTC and still holds it"
-        found.append(bad(name, text, "no janitor runs: lab janitor, or lab units for one as a service"))
+        found.append(bad(name, text, "lab janitor --once"))
     found.extend(_target(place, session, load_target))
     if not found:
         words = [place.soc or "", f"held by {place.acquired}" if place.acquired else "free"]
