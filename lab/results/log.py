@@ -16,7 +16,8 @@ from pathlib import Path
 from types import TracebackType
 
 from lab.base.errors import ConfigError, LabError
-from lab.results.model import LineError, Result, Run, parse_line
+from lab.results.model import LineError, Result, Run, parse_line, to_line
+from lab.results.places import HealthRecord, LeaseRecord
 
 MAX_LINE = 64 << 20
 """Bytes that a reader takes as one line; a longer one is reported and passed over, never loaded."""
@@ -32,6 +33,8 @@ class LogContents:
     runs: tuple[Run, ...]
     results: tuple[Result, ...]
     problems: tuple[str, ...] = ()
+    leases: tuple[LeaseRecord, ...] = ()
+    health: tuple[HealthRecord, ...] = ()
 
     @property
     def run(self) -> Run | None:
@@ -71,6 +74,10 @@ class ResultLog:
         """Append ``result``; it is on the disk when this returns. Raises LabError (disk full, say)."""
         self._append(result.to_json())
 
+    def note(self, record: LeaseRecord | HealthRecord) -> None:
+        """Append what was learned of a place."""
+        self._append(to_line("lease" if isinstance(record, LeaseRecord) else "health", record))
+
     def close(self) -> None:
         """Close the file; nothing is pending."""
         os.close(self._fd)
@@ -109,6 +116,8 @@ def read(path: Path) -> LogContents:
     """
     runs: dict[str, Run] = {}
     results: list[Result] = []
+    leases: list[LeaseRecord] = []
+    health: list[HealthRecord] = []
     problems: list[str] = []
     try:
         for number, line, complete in _lines(path):
@@ -127,9 +136,13 @@ def read(path: Path) -> LogContents:
             elif isinstance(record, Run):
                 known = runs.get(record.id)
                 runs[record.id] = known.joined(record) if known else record
+            elif isinstance(record, LeaseRecord):
+                leases.append(record)
+            elif isinstance(record, HealthRecord):
+                health.append(record)
     except OSError as error:
         raise ConfigError(f"cannot be read ({error.strerror})", file=path) from None
-    return LogContents(tuple(runs.values()), tuple(results), tuple(problems))
+    return LogContents(tuple(runs.values()), tuple(results), tuple(problems), tuple(leases), tuple(health))
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes | None, bool]]:

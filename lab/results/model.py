@@ -59,7 +59,7 @@ class Cell:
     decoder: str = ""
 
     def __post_init__(self) -> None:
-        _make_plain(self)
+        make_plain(self)
 
     @property
     def key(self) -> CellKey:
@@ -84,7 +84,7 @@ class Run:
     environment: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _make_plain(self)
+        make_plain(self)
 
     def joined(self, other: Run) -> Run:
         """This run with what ``other``, the same run, adds to it. Joining again changes nothing."""
@@ -100,7 +100,7 @@ class Run:
 
     def to_json(self) -> str:
         """One line without its newline."""
-        return _line("run", self)
+        return to_line("run", self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +152,7 @@ class Result:
     environment: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _make_plain(self)
+        make_plain(self)
         if not 1 <= self.attempt < _INT32:
             raise ValueError(f"attempt {self.attempt}: attempts count from 1")
         if any(number is not None and abs(number) >= _INT32 for number in (self.errno, self.expected_errno)):
@@ -182,11 +182,17 @@ class Result:
 
     def to_json(self) -> str:
         """One line without its newline."""
-        return _line("result", self)
+        return to_line("result", self)
 
 
-def parse_line(line: bytes | str) -> Run | Result | None:
+OTHER_KINDS: dict[str, type] = {}
+"""Kinds of record that other modules add (`lab.results.places`)."""
+
+
+def parse_line(line: bytes | str) -> Any:
     """The record in ``line``; None for a kind of record that a newer version added.
+
+    That is a Run, a Result or one of OTHER_KINDS.
 
     Raises LineError.
     """
@@ -201,14 +207,11 @@ def parse_line(line: bytes | str) -> Run | Result | None:
         raise LineError("no schema version")
     if schema > SCHEMA:
         raise LineError(f"schema {schema} is newer than this sharelab, which reads up to {SCHEMA}")
-    if kind == "run":
-        return _load(Run, data)
-    if kind == "result":
-        return _load(Result, data)
-    return None
+    known = {"run": Run, "result": Result, **OTHER_KINDS}.get(str(kind))
+    return _load(known, data) if known is not None else None
 
 
-def as_dict(record: Run | Result | Cell) -> dict[str, Any]:
+def as_dict(record: Any) -> dict[str, Any]:
     """Fields and values as JSON has them. Unlike ``dataclasses.asdict`` it copies no evidence."""
     return {item.name: _json_value(getattr(record, item.name)) for item in fields(record)}
 
@@ -223,7 +226,8 @@ def iso(time: datetime) -> str:
     return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def _line(kind: str, record: Run | Result) -> str:
+def to_line(kind: str, record: Any) -> str:
+    """The JSON line of a record, without its newline."""
     data = {"schema": SCHEMA, "kind": kind, **as_dict(record)}
     return json.dumps(data, separators=(",", ":"), allow_nan=False)
 
@@ -233,7 +237,8 @@ _ADAPTERS: dict[Any, TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in (C
 
 def _load(kind: type[T], data: dict[str, Any]) -> T:
     try:
-        record: T = _ADAPTERS[kind].validate_python(data)
+        adapter = _ADAPTERS.get(kind) or _ADAPTERS.setdefault(kind, TypeAdapter(kind))
+        record: T = adapter.validate_python(data)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -251,7 +256,8 @@ def _json_value(value: Any) -> Any:
     return value
 
 
-def _make_plain(record: Run | Result | Cell) -> None:
+def make_plain(record: Any) -> None:
+    """Make the fields of a frozen record what JSON can hold; for ``__post_init__``."""
     for item in fields(record):
         value = getattr(record, item.name)
         if isinstance(value, Enum):

@@ -10,7 +10,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,7 +22,8 @@ from lab.base.errors import ConfigError, LabError
 from lab.results.log import LogContents, read
 from lab.results.model import Cell, CellKey, Result, Run, as_dict, from_dict
 from lab.results.outcome import Outcome
-from lab.results.tables import CellRow, EvidenceRow, ResultRow, RunRow, Table
+from lab.results.places import HealthRecord, LeaseRecord
+from lab.results.tables import CellRow, EvidenceRow, HealthRow, LeaseRow, ResultRow, RunRow, Table
 
 BUSY_SECONDS = 30
 """How long a process waits for another one that is writing."""
@@ -79,6 +80,10 @@ class Store:
                 _put_run(connection, run)
             for name, results in _by_run(contents.results):
                 new += _put_results(connection, name, results)
+            for lease in contents.leases:
+                _put_record(connection, lease)
+            for check in contents.health:
+                _put_record(connection, check)
         return Ingested(new, len(contents.results) - new, contents.problems)
 
     def runs(self, limit: int | None = None) -> list[Run]:
@@ -123,6 +128,24 @@ class Store:
     def outcome(self, run: Run, *, heavy: bool = True) -> Outcome:
         """What counts of ``run``, with the planned cells that are missing."""
         return Outcome.of(self.results(run.id, heavy=heavy), run)
+
+    def leases(self, place: str | None = None, limit: int | None = None) -> list[LeaseRecord]:
+        """Leases that runs held (of ``place``), newest first."""
+        return self._records(LeaseRow, LeaseRecord, LeaseRow.since, place, limit)
+
+    def health(self, place: str | None = None, limit: int | None = None) -> list[HealthRecord]:
+        """What was found of the health of places (of ``place``), newest first."""
+        return self._records(HealthRow, HealthRecord, HealthRow.started, place, limit)
+
+    def _records(
+        self, table: Any, kind: type[Row], order: Any, place: str | None, limit: int | None
+    ) -> list[Row]:
+        columns = [column for column in table.__table__.columns if column.key != "id"]
+        query = select(*columns).order_by(order.desc(), table.id.desc()).limit(limit)
+        if place is not None:
+            query = query.where(table.place == place)
+        with self._read() as connection:
+            return [kind(**row._mapping) for row in connection.execute(query)]
 
     @contextmanager
     def _read(self) -> Iterator[Connection]:
@@ -243,6 +266,19 @@ def _put_results(connection: Connection, name: str, results: Sequence[Result]) -
         ]
         connection.execute(insert(EvidenceRow), heavy)
     return len(fresh)
+
+
+def _put_record(connection: Connection, record: LeaseRecord | HealthRecord) -> None:
+    """Add it unless it is there: a place has one of them in one moment of a run."""
+    table, moment = (
+        (LeaseRow, LeaseRow.since) if isinstance(record, LeaseRecord) else (HealthRow, HealthRow.started)
+    )
+    found = select(table.id).where(
+        table.run == record.run, table.place == record.place, moment == getattr(record, moment.key)
+    )
+    if connection.scalar(found) is None:
+        values = {item.name: getattr(record, item.name) for item in fields(record)}
+        connection.execute(insert(table), values)
 
 
 def _cell_ids(connection: Connection, keys: set[CellKey]) -> dict[CellKey, int]:

@@ -130,3 +130,38 @@ class EvidenceRow(Table):
     reasons: Mapped[list[Any]] = mapped_column(JSON)
     environment: Mapped[dict[str, Any]] = mapped_column(JSON)
     log: Mapped[str]
+
+
+class LeaseRow(Table):
+    """A place that a run held (`lab.results.places.LeaseRecord`); ``run`` is the run's name."""
+
+    __tablename__ = "lease"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    run: Mapped[str] = mapped_column(index=True)
+    place: Mapped[str] = mapped_column(index=True)
+    target: Mapped[str]
+    soc: Mapped[str]
+    holder: Mapped[str]
+    asked: Mapped[datetime]
+    since: Mapped[datetime]
+    until: Mapped[datetime]
+    ended: Mapped[str]
+    reason: Mapped[str]
+    cells: Mapped[int]
+
+
+class HealthRow(Table):
+    """What was found of a place's health (`lab.results.places.HealthRecord`)."""
+
+    __tablename__ = "health"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    run: Mapped[str]
+    place: Mapped[str] = mapped_column(index=True)
+    target: Mapped[str]
+    soc: Mapped[str]
+    started: Mapped[datetime]
+    duration: Mapped[float]
+    health: Mapped[str]
+    reason: Mapped[str]
