@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from lab.cli.coordinator import Address, seconds_option
 
 
 def _suites(incomplete: str) -> list[str]:
@@ -62,6 +65,27 @@ def run(
             show_default=False,
         ),
     ] = None,
+    soc: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SOC", help="On the lab's boards with this SoC; repeat for more."),
+    ] = None,
+    place: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PLACE", help="On this place of the lab; repeat for more."),
+    ] = None,
+    wait: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Wait so long for a board: 10m, 1h (default: any time)."),
+    ] = None,
+    priority: Annotated[
+        float | None,
+        typer.Option(help="Before those with less; ten minutes of waiting weigh as much as 1."),
+    ] = None,
+    boards: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Boards at the same time (default: all that come free)."),
+    ] = None,
+    coordinator: Address = None,
     bisect: Annotated[
         bool, typer.Option("--bisect", help="Exit codes for `git bisect run`: 125 when the lab failed.")
     ] = False,
@@ -70,31 +94,54 @@ def run(
 
     Without arguments: every suite on the virtual board virt-smmu.
 
-    Exit code 0: every verdict as expected; 1: at least one was not; 2: usage or configuration;
-    3: the lab failed and nothing can be said; 130: interrupted.
+    With --soc, --place, --wait or --priority the boards are those of a lab
+    (lab boards): leased as they come free, side by side, and given back. What
+    the lab broke is tried once more, on another board of the same kind.
+
+    Exit code 0: every verdict as expected; 1: at least one was not; 2: usage or
+    configuration; 3: the lab failed and nothing can be said; 130: interrupted;
+    143: terminated.
 
     Examples:
       lab run board --target virt-smmu --iommu translated,off
       lab run -t virt-smmu -t virt-dma32 --junit out.xml
       lab run -k "import and udmabuf"
       lab run vm --iommu off --vmm binary=qemu-11
+      lab run --soc rk3399 --soc rk3588 --wait 1h --priority 5 --junit out.xml
+      git bisect run lab run board --soc rk3588 --wait 1h --bisect
     """
     from lab.base.ids import new_id
     from lab.runs.launch import BoardProcess
     from lab.runs.request import DEFAULT_TARGET, Request, find_suites
 
+    leased = any(given is not None for given in (soc, place, wait, priority, coordinator))
+    leased = leased or _needs_a_lab(target or [])
     request = Request(
         id=new_id(),
         suites=find_suites(suites or []),
-        targets=tuple(dict.fromkeys(target or [DEFAULT_TARGET])),
+        targets=tuple(dict.fromkeys(target or ([] if soc or place else [DEFAULT_TARGET]))),
         iommu=iommu,
         keyword=keyword,
         snapshot=snapshot,
         vmm=tuple(vmm or ()),
         results=results.absolute(),
         command=shlex.join(["lab", *sys.argv[1:]]),
+        leased=leased,
+        socs=tuple(dict.fromkeys(soc or [])),
+        places=tuple(dict.fromkeys(place or [])),
+        wait=seconds_option(wait),
+        priority=priority or 0.0,
+        boards=boards or 0,
+        coordinator=coordinator,
     )
-    first = BoardProcess(request, request.targets[0])
+    first = None if leased else BoardProcess(request, request.targets[0])
     from lab.cli.run_view import conduct  # heavy, like what follows: imported while the process gets ready
 
     raise typer.Exit(conduct(request, first, json=json, junit=junit, report=report, bisect=bisect))
+
+
+def _needs_a_lab(targets: list[str]) -> bool:
+    """Whether one of ``targets`` is a physical board, and no place was reserved for the run before."""
+    from lab.boards import load_target
+
+    return "LG_PLACE" not in os.environ and any(load_target(name).virtual is None for name in targets)

@@ -1,102 +1,51 @@
-"""What a person sees while ``lab run`` works: a line per boot, a bar, and at once what went wrong."""
+"""What a person sees while ``lab run`` works: a line per boot, a bar per board, at once what went wrong."""
 
 from __future__ import annotations
 
+import signal
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from lab.base.errors import ExitCode, LabError
+from lab.base.errors import ConfigError, ExitCode, SharelabError
 from lab.base.ui import err, out
 
 if TYPE_CHECKING:
     from lab.imaging import Image
+    from lab.places import Waiting
     from lab.results.folder import RunFolder
-    from lab.runs.launch import BoardProcess, Listener
+    from lab.runs.launch import BoardProcess
     from lab.runs.request import Request
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as a shell has it: 128 + SIGINT."""
+
+TERMINATED = 143
+"""Exit code after SIGTERM, which a cancelled CI job gets."""
 
 INDENT = " " * 9
 STAGES = {"restored": "restored", "uboot": "U-Boot", "linux": "Linux", "agent": "agent"}
 """Stages of a boot that are shown, with the words for them (`lab.boards.Board.times`)."""
 
 
+BRIEF = 3.0
+"""Seconds of waiting that nobody needs to be told of."""
+
+
+class TerminatedError(BaseException):
+    """SIGTERM, or a terminal that was closed."""
+
+
 class TerminalView:
-    """The view of ``lab run``. ``lost``: a target's cells may not even be planned."""
+    """The view of ``lab run``. Use as a context manager. ``failure``: the exit code of a job that broke."""
 
     def __init__(self) -> None:
-        self.lost = False
-
-    def image(self, image: Image) -> None:
-        """One line: what the boards will run."""
-        kernel = image.manifest.get("kernel", "")
-        state = "cached" if image.cached else "built"
-        err.print(f"image    {image.name:12} kernel {kernel}  {image.digest[:7]}  [dim]{state}[/]")
-
-    def target(self, name: str) -> BoardView:
-        """A board begins."""
-        return BoardView(name)
-
-    def broken(self, target: str, error: LabError) -> None:
-        """Said at once; its cells without a result are missing."""
-        self.lost = True
-        err.print(f"[bold red]lab:[/] {escape(str(error))}", soft_wrap=True)
-
-
-def conduct(
-    request: Request,
-    first: BoardProcess,
-    *,
-    json: Path | None,
-    junit: Path | None,
-    report: Path | None,
-    bisect: bool,
-) -> int:
-    """Do the run in front of a person; the exit code. ``first``: the process of the first target, started."""
-    folders: list[RunFolder] = []
-    interrupted = False
-    view = TerminalView()
-    try:
-        with first:
-            from lab.runs.run import execute
-
-            execute(request, first, view, on_folder=folders.append)
-    except KeyboardInterrupt:
-        interrupted = True
-        err.print("\ninterrupted; what was measured is kept")
-    if not folders:
-        return INTERRUPTED
-    from lab.results.exits import outcome_code
-    from lab.results.terminal import show
-
-    outcome, contents = folders[0].publish(json=json, junit=junit, report=report)
-    for problem in contents.problems:
-        err.print(f"[yellow]note:[/] {escape(problem)}")
-    show(out, outcome, _shown(folders[0].report))
-    if interrupted:
-        return INTERRUPTED
-    code = outcome_code(outcome, bisect=bisect)
-    if view.lost and code in (ExitCode.OK, ExitCode.USAGE):
-        code = ExitCode.BISECT_SKIP if bisect else ExitCode.LAB
-    return int(code)
-
-
-def _shown(path: Path) -> Path:
-    """Relative to the current folder where it lies below it."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-
-
-class BoardView:
-    """Listens to the events of one target's pytest process. Use as a context manager."""
-
-    def __init__(self, target: str) -> None:
-        self._target = target
+        self.failure: ExitCode | None = None
         self._progress = Progress(
             TextColumn(INDENT + "{task.description}"),
             BarColumn(bar_width=24),
@@ -107,25 +56,151 @@ class BoardView:
             transient=True,
             disable=not err.is_terminal,
         )
-        self._task: TaskID | None = None
-        self._cells = 0
-        self._counts: dict[str, int] = {}
-        self._started = time.monotonic()
-        self._told = ("", "")  # the last failure: a dead board has the same for every cell
 
-    def __enter__(self) -> Listener:
+    def __enter__(self) -> Self:
         self._progress.start()
-        self._task = self._progress.add_task("tests", total=None, detail="starting the board")
-        return self.listen
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._progress.stop()
-        done = sum(self._counts.values())
-        if done and kind is None:
-            counts = ", ".join(f"{number} {status}" for status, number in sorted(self._counts.items()))
-            err.print(f"{INDENT}{self._cells} cells in {time.monotonic() - self._started:.0f} s: {counts}")
+
+    def image(self, image: Image) -> None:
+        """One line: what the boards will run."""
+        kernel = image.manifest.get("kernel", "")
+        state = "cached" if image.cached else "built"
+        err.print(f"image    {image.name:12} kernel {kernel}  {image.digest[:7]}  [dim]{state}[/]")
+
+    def target(self, name: str) -> BoardView:
+        """A job begins."""
+        return BoardView(name, self._progress)
+
+    def broken(self, target: str, error: SharelabError) -> None:
+        """Said at once; its cells without a result are missing."""
+        if isinstance(error, ConfigError):
+            self.failure = ExitCode.USAGE
+        self.failure = self.failure or ExitCode.LAB
+        words = str(error) if target in str(error) else f"{target}: {error}"
+        err.print(f"[bold red]lab:[/] {escape(words)}", soft_wrap=True)
+
+
+def conduct(
+    request: Request,
+    first: BoardProcess | None,
+    *,
+    json: Path | None,
+    junit: Path | None,
+    report: Path | None,
+    bisect: bool,
+) -> int:
+    """Do the run in front of a person; the exit code. ``first``: the process of the first target, started."""
+    folders: list[RunFolder] = []
+    interrupted = 0
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _terminate)
+    try:
+        with first or nullcontext(), TerminalView() as view:
+            from lab.runs.run import execute
+
+            execute(request, first, view, on_folder=folders.append)
+    except (KeyboardInterrupt, TerminatedError) as error:
+        interrupted = INTERRUPTED if isinstance(error, KeyboardInterrupt) else TERMINATED
+        err.print("\ninterrupted; what was measured is kept")
+    if not folders:
+        return interrupted
+    from lab.results.exits import outcome_code
+    from lab.results.terminal import show
+
+    outcome, contents = folders[0].publish(json=json, junit=junit, report=report)
+    for problem in contents.problems:
+        err.print(f"[yellow]note:[/] {escape(problem)}")
+    show(out, outcome, _shown(folders[0].report))
+    if interrupted:
+        return interrupted
+    code = outcome_code(outcome, bisect=bisect)
+    if view.failure is not None and code in (ExitCode.OK, ExitCode.USAGE, ExitCode.LAB):
+        code = ExitCode.BISECT_SKIP if bisect else view.failure
+    return int(code)
+
+
+def _terminate(*_: object) -> None:
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # once is enough: what follows is the orderly end
+    raise TerminatedError
+
+
+def _shown(path: Path) -> Path:
+    """Relative to the current folder where it lies below it."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+class BoardView:
+    """Hears of one job: its boards, and the events of their pytest processes. Use as a context manager."""
+
+    def __init__(self, target: str, progress: Progress) -> None:
+        self._target = target
+        self._place = target
+        self._progress = progress
+        self._task: TaskID | None = None
+        self._cells = 0
+        self._statuses: dict[tuple[str, str], str] = {}
+        self._started = time.monotonic()
+        self._told = ("", "")  # the last failure: a dead board has the same for every cell
+        self._waited_for = ""
+
+    def __enter__(self) -> Self:
+        self._task = self._progress.add_task(self._target, total=None, detail="starting")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._task is not None
+        self._progress.remove_task(self._task)
+        if self._statuses and kind is None:
+            statuses = sorted(self._statuses.values())
+            counts = ", ".join(f"{statuses.count(status)} {status}" for status in dict.fromkeys(statuses))
+            took = f"{self._cells} cells in {time.monotonic() - self._started:.0f} s"
+            err.print(f"{'done':8} {self._target:12} {took}: {counts}", soft_wrap=True)
+
+    def waiting(self, waiting: Waiting) -> None:
+        """Where it stands in the queue: on a terminal always, elsewhere when that changes."""
+        from lab.cli.boards import ordinal
+        from lab.cli.coordinator import clock
+
+        words = "waits for a board"
+        if waiting.position:
+            words += f", {ordinal(waiting.position)} in the queue"
+        if waiting.note:
+            words += f"; no live board satisfies it now: {waiting.note}"
+        before = self._waited_for
+        if waiting.free_at:
+            words += f"; {waiting.free_at[0]} is free at {clock(waiting.free_at[1])} at the latest"
+        self._update(detail=escape(words))
+        if words != before and time.monotonic() - self._started > BRIEF and not err.is_terminal:
+            err.print(f"wait     {self._target:12} {escape(words)}", soft_wrap=True)
+            self._waited_for = words
+
+    def place(self, name: str, waited: float) -> None:
+        """It got a board."""
+        self._place = name
+        self._update(detail="starting the board")
+        after = f"  [dim]after {waited:.0f} s[/]" if waited >= 1 else ""
+        err.print(f"place    {escape(name):12} for {self._target}{after}", soft_wrap=True)
+
+    def lost(self, place: str, reason: str) -> None:
+        """Its board is somebody else's."""
+        err.print(f"[bold red]lost[/]     {escape(place):12} {escape(reason)}; hands off", soft_wrap=True)
+
+    def again(self, cells: int, place: str) -> None:
+        """Another board is tried."""
+        plural = "cell" if cells == 1 else "cells"
+        err.print(f"again    {self._target:12} {cells} {plural} that {escape(place)} missed", soft_wrap=True)
+
+    def quarantined(self, place: str, reason: str) -> None:
+        """No more runs there."""
+        err.print(f"[yellow]quarantined[/] {escape(place)}: {escape(reason)}", soft_wrap=True)
 
     def listen(self, event: dict[str, Any]) -> None:
         """Show one event (`lab.runs.session` and `lab.runs.lab` send them)."""
@@ -138,15 +213,15 @@ class BoardView:
         self._progress.update(self._task, **fields)
 
     def _on_plan(self, cells: int, **_: Any) -> None:
-        self._cells = cells
-        self._update(total=cells)
+        self._cells = max(self._cells, cells)
+        self._update(total=self._cells)
 
     def _on_boot(self, mode: str) -> None:
         self._update(detail=f"booting into {mode}")
 
     def _on_booted(self, mode: str, times: dict[str, float], verified: str) -> None:
         shown = "  ".join(f"{word} {times[stage]:.1f} s" for stage, word in STAGES.items() if stage in times)
-        line = f"board    {self._target:12} {mode:12} {shown}  [dim]verified: {escape(verified)}[/]"
+        line = f"board    {escape(self._place):12} {mode:12} {shown}  [dim]verified: {escape(verified)}[/]"
         err.print(line, soft_wrap=True)
 
     def _on_begin(self, test: str, iommu: str, attempt: int) -> None:
@@ -159,7 +234,8 @@ class BoardView:
             name = escape(test.rpartition("::")[2])
             note = ", booting the board again" if retried else ""
             line = escape(reason.partition("\n")[0])
-            err.print(f"{INDENT}[red]{status}[/] {iommu}  {name}: {line}{note}", soft_wrap=True)
+            where = f"{escape(self._place)} " if self._place != self._target else ""
+            err.print(f"{INDENT}[red]{status}[/] {where}{iommu}  {name}: {line}{note}", soft_wrap=True)
         if not retried:
-            self._counts[status] = self._counts.get(status, 0) + 1
-            self._update(advance=1)
+            self._statuses[iommu, test] = status
+            self._update(completed=len(self._statuses))

@@ -7,6 +7,7 @@ labgrid's reservations can filter by it:
 ``lease``          who holds the place until when (``LeaseInfo``); the last holder once it ended
 ``health``         ``healthy`` or ``quarantined``; reservations ask for ``health=healthy``
 ``health_reason``  why, and since when
+``misses``         how many leases in a row nothing could be judged under, the lab having failed
 ``max_per_user``   how many places one person may hold at a time (from the lab's YAML)
 =================  ==========================================================================
 """
@@ -25,7 +26,8 @@ LEASE = "lease"
 HEALTH = "health"
 HEALTH_REASON = "health_reason"
 MAX_PER_USER = "max_per_user"
-OWN_TAGS = frozenset({LEASE, HEALTH, HEALTH_REASON, MAX_PER_USER})
+MISSES = "misses"
+OWN_TAGS = frozenset({LEASE, HEALTH, HEALTH_REASON, MAX_PER_USER, MISSES})
 """Tags that sharelab keeps on a place itself; whoever syncs tags leaves these as they are."""
 
 JANITOR = {"name": "(a janitor is here)"}

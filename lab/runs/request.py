@@ -23,6 +23,10 @@ class Request:
     ``snapshot``: whether virtual boards go on from saved boots; None: as LAB_SNAPSHOT says.
     ``vmm``: ``KEY=VALUE`` pairs over each target's ``vmm:`` section.
     ``results``: the folder that holds the folders of runs.
+
+    On a lab's places: ``targets``, ``socs`` and ``places`` together say which boards. ``wait``: seconds
+    that one may take to come free, None: any time. ``priority``: over others who wait. ``boards``: how
+    many at the same time, 0: all that come free (a board of a rack of our own: one).
     """
 
     suites: tuple[Path, ...]
@@ -34,6 +38,13 @@ class Request:
     snapshot: bool | None = None
     vmm: tuple[str, ...] = ()
     id: str
+    leased: bool = False
+    socs: tuple[str, ...] = ()
+    places: tuple[str, ...] = ()
+    wait: float | None = None
+    priority: float = 0.0
+    boards: int = 0
+    coordinator: str | None = None
 
 
 def suites_folder() -> Path:

@@ -1,4 +1,4 @@
-"""A whole run: check what was asked, then board after board, then the files that people and CI read."""
+"""A whole run: check what was asked, then its boards, then the files that people and CI read."""
 
 from __future__ import annotations
 
@@ -6,35 +6,44 @@ import platform
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from lab import __version__
-from lab.base.errors import ConfigError, LabError
+from lab.base.errors import ConfigError, SharelabError
 from lab.base.proc import require
 from lab.boards import Target, load_target
 from lab.imaging import Image, build, find
 from lab.rack.machine import machine
 from lab.results.folder import RunFolder
 from lab.results.model import Run
-from lab.runs.launch import BoardProcess, Listener
+from lab.runs.crew import Crew, EndedError
+from lab.runs.jobs import Job, lab_jobs, own_jobs
+from lab.runs.launch import GRACE, BoardProcess
 from lab.runs.request import Request, parse_modes
+
+if TYPE_CHECKING:
+    from lab.places import Session
+    from lab.runs.leased import Watcher
+
+STOP = 3.0
+"""Seconds that boards have to go off when a run is ended: a cancelled CI job is killed soon after."""
 
 
 class View(Protocol):
-    """Who watches a run."""
+    """Who watches a run. Several threads call it at once."""
 
     def image(self, image: Image) -> None:
         """An image is there."""
 
-    def target(self, name: str) -> AbstractContextManager[Listener]:
-        """A board of target ``name`` begins; what it gives hears the board's events."""
+    def target(self, name: str) -> AbstractContextManager[Watcher]:
+        """A job on target ``name`` begins; what it gives hears of its boards and their events."""
 
-    def broken(self, target: str, error: LabError) -> None:
-        """A target's pytest process broke; the others go on."""
+    def broken(self, target: str, error: SharelabError) -> None:
+        """A target's job broke; the others go on."""
 
 
-def check(request: Request) -> list[Target]:
-    """The targets of ``request``, checked as far as can be before anything is booted.
+def check(request: Request, jobs: list[Job]) -> list[Target]:
+    """The targets of ``jobs``, checked as far as can be before anything is booted.
 
     The first target's labgrid part is left to its process, which has labgrid at hand sooner. Raises
     ConfigError: unknown target, bad file, a mode that a target does not have, a missing program, a
@@ -44,11 +53,11 @@ def check(request: Request) -> list[Target]:
         request.results.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"cannot be made ({error.strerror})", file=request.results) from None
-    targets = [load_target(name) for name in request.targets]
-    for target in targets:
+    targets = [load_target(job.target) for job in jobs]
+    for job, target in zip(jobs, targets, strict=True):
         parse_modes(request.iommu, target)
         require("ssh")
-        if target.virtual is not None:
+        if target.virtual is not None and not job.leased:
             require("qemu-system-aarch64")
             machine(target.virtual, error=target.error)
     for target in targets[1:]:
@@ -57,20 +66,44 @@ def check(request: Request) -> list[Target]:
 
 
 def execute(
-    request: Request, first: BoardProcess, view: View, *, on_folder: Callable[[RunFolder], None]
+    request: Request, first: BoardProcess | None, view: View, *, on_folder: Callable[[RunFolder], None]
 ) -> None:
     """Do the run; its results are in its folder when this returns, and as far as they came when it raises.
 
-    ``first`` is the process of the first target, which gets ready meanwhile. ``on_folder`` is told
-    the folder as soon as there is one. Raises ConfigError before anything is booted.
+    ``first`` is the process of the first target, which gets ready meanwhile; None on a lab's places.
+    ``on_folder`` is told the folder as soon as there is one. Raises ConfigError before anything is
+    booted, LabError where the lab's coordinator does not answer.
     """
-    targets = check(request)
-    there = {target.image: find(target.image) for target in targets}
-    first.ready()
-    images = {name: image or build(name) for name, image in there.items()}
-    for image in images.values():
-        view.image(image)
-    run = Run(
+    with ExitStack() as stack:
+        session: Session | None = None
+        if request.leased:
+            from lab.places import connect
+
+            session = stack.enter_context(connect(request.coordinator))
+        jobs = own_jobs(request) if session is None else lab_jobs(request, session.places())
+        targets = check(request, jobs)
+        there = {target.image: find(target.image) for target in targets}
+        if first is not None:
+            first.ready()
+        images = {name: image or build(name) for name, image in there.items()}
+        for image in images.values():
+            view.image(image)
+        folder, log = RunFolder.create(_run(request, images), request.results)
+        log.close()
+        on_folder(folder)
+        crew = Crew(
+            lambda job: _work(job, request, session, folder, crew, view, first),
+            boards=request.boards or (0 if session is not None else 1),
+        )
+        try:
+            crew.run(jobs)
+        except BaseException:
+            crew.end(STOP if session is not None else GRACE)
+            raise
+
+
+def _run(request: Request, images: dict[str, Image]) -> Run:
+    return Run(
         id=request.id,
         started=datetime.now(UTC),
         command=request.command,
@@ -81,15 +114,39 @@ def execute(
             **{f"image {name}": image.digest for name, image in images.items()},
         },
     )
-    folder, log = RunFolder.create(run, request.results)
-    log.close()
-    on_folder(folder)
-    for number, target in enumerate(targets):
-        with view.target(target.name) as listen, ExitStack() as stack:
-            try:
-                process = first if number == 0 else stack.enter_context(BoardProcess(request, target.name))
-                if number:
-                    process.ready()
-                process.go(folder.path, folder.log, listen)
-            except LabError as error:
-                view.broken(target.name, error)
+
+
+def _work(
+    job: Job,
+    request: Request,
+    session: Session | None,
+    folder: RunFolder,
+    crew: Crew,
+    view: View,
+    first: BoardProcess | None,
+) -> None:
+    """One job, to its end; what goes wrong is told to ``view``."""
+    try:
+        with view.target(job.target) as watcher:
+            if session is not None:
+                from lab.runs.leased import LeasedJob
+
+                LeasedJob(job, request, session, folder, crew, watcher).run()
+            else:
+                _own(job, request, folder, crew, watcher, first)
+    except EndedError:
+        pass
+    except SharelabError as error:
+        if not crew.ended.is_set():
+            view.broken(job.target, error)
+
+
+def _own(
+    job: Job, request: Request, folder: RunFolder, crew: Crew, watcher: Watcher, first: BoardProcess | None
+) -> None:
+    mine = first is not None and first.target == job.target
+    process = first if mine and first is not None else BoardProcess(request, job.target)
+    with crew.process(process):
+        if not mine:
+            process.ready()
+        process.go(folder.path, folder.log, watcher.listen)
