@@ -21,6 +21,7 @@ from lab.cli import (
     doctor,
     images,
     rack,
+    report,
     reserve,
     results,
     run,
@@ -49,6 +50,7 @@ app.add_typer(vm.app, name="vm")
 app.command("shell")(shell.shell)
 app.add_typer(targets.app, name="targets")
 app.add_typer(results.app, name="results")
+app.command("report")(report.report)
 app.command("sync")(sync.sync)
 app.command("ci")(ci.ci)
 app.command("doctor")(doctor.doctor)

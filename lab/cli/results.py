@@ -27,7 +27,7 @@ def list_runs(
     from lab.results.listing import RunLine, table
     from lab.results.store import Store
 
-    with Store(_store(store), create=False) as kept:
+    with Store(store_path(store), create=False) as kept:
         lines = [RunLine.of(run, kept.outcome(run, heavy=False)) for run in kept.runs(limit)]
     if as_json:
         typer.echo(json.dumps([line.as_dict() for line in lines], indent=1))
@@ -48,7 +48,7 @@ def show(
     from lab.results.store import Store
     from lab.results.terminal import show as show_matrix
 
-    path = _store(store)
+    path = store_path(store)
     with Store(path, create=False) as kept:
         found = kept.find(run)
         outcome = kept.outcome(found, heavy=as_json)
@@ -59,7 +59,8 @@ def show(
     show_matrix(out, outcome, report if report.exists() else None)
 
 
-def _store(path: Path | None) -> Path:
+def store_path(path: Path | None) -> Path:
+    """Where the store is that a command was given, or the one in the current folder."""
     from lab.results.folder import STORE, default_base
 
     return path or default_base() / STORE

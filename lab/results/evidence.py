@@ -44,9 +44,22 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
-class EvidenceView:
-    """``facts``: name and value. ``texts``: title and lines. ``rest``: what no form is known for, as JSON."""
+class Link:
+    """One station of the buffer's way. ``odd``: it is not the buffer that the others have."""
 
+    role: str
+    text: str
+    odd: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceView:
+    """``facts``: name and value. ``texts``: title and lines. ``rest``: what no form is known for, as JSON.
+
+    ``chain``: the dma-buf from its exporter to those who are attached to it or read it.
+    """
+
+    chain: tuple[Link, ...]
     facts: tuple[tuple[str, str], ...]
     pictures: tuple[Picture, ...]
     maps: tuple[tuple[str, Drawing], ...]
@@ -65,6 +78,7 @@ def view(result: Result) -> EvidenceView:
     known = _SHOWN | {name for name, _, _ in _FACTS}
     rest = {name: _without_blobs(value) for name, value in found.items() if name not in known}
     return EvidenceView(
+        chain=tuple(_chain(found)),
         facts=tuple(_facts(found)),
         pictures=tuple(_pictures(found)),
         maps=tuple(_maps(found)),
@@ -117,6 +131,36 @@ def _times(value: Any) -> str:
 
 def _listed(value: Any) -> str:
     return ", ".join(str(item) for item in value) or "none"
+
+
+def _chain(found: Mapping[str, Any]) -> list[Link]:
+    """Who made the dma-buf, which one it is, who is attached, who reads it; empty where that is not known."""
+    buffer = found.get("buffer")
+    if not isinstance(buffer, dict) or buffer.get("inode") is None:
+        return []
+    runs = buffer.get("runs")
+    size = f", {buffer['size']} bytes" if buffer.get("size") is not None else ""
+    pieces = f" in {runs} {'piece' if runs == 1 else 'pieces'}" if isinstance(runs, int) else ""
+    links = [
+        Link("exporter", str(buffer.get("exporter") or "unknown")),
+        Link("dma-buf", f"inode {buffer['inode']}{size}{pieces}"),
+    ]
+    held = found.get("dmabuf")
+    if isinstance(held, dict) and held.get("inode") is not None:
+        same = held["inode"] == buffer["inode"]
+        links.append(
+            Link("held by the VMM", f"inode {held['inode']}, {'the same' if same else 'another'}", not same)
+        )
+    attached = found.get("attachments")
+    if isinstance(attached, list):
+        links.append(
+            Link("attached", ", ".join(str(device) for device in attached) or "nobody", not attached)
+        )
+    consumer = found.get("consumer")
+    if isinstance(consumer, dict):
+        other = consumer.get("inode") is not None and consumer["inode"] != buffer["inode"]
+        links.append(Link("read by", _consumer(consumer), other))
+    return [Link(link.role, clean(link.text)[:200], link.odd) for link in links]
 
 
 _FACTS: tuple[tuple[str, str, Any], ...] = (

@@ -8,12 +8,16 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lab.base.errors import ConfigError
 from lab.results.exits import outcome_code
 from lab.results.log import LogContents, ResultLog, read
 from lab.results.model import SCHEMA, Run, as_dict, iso
 from lab.results.outcome import Outcome
+
+if TYPE_CHECKING:
+    from lab.results.trends import Trends
 
 STORE = "store.sqlite"
 
@@ -79,14 +83,19 @@ class RunFolder:
         where a file cannot be written, LabError where the store cannot.
         """
         from lab.results.store import Store
+        from lab.results.trends import look_back
 
         contents = read(self.log)
         outcome = Outcome.of(contents.results, contents.run)
         write_json(outcome, self.json, *_given(json))
         write_junit(outcome, self.junit, *_given(junit))
-        write_report(outcome, self.report, *_given(report))
-        with Store(self.store) as store:
-            store.ingest(contents)
+        trends = None
+        try:
+            with Store(self.store) as store:
+                store.ingest(contents)
+                trends = look_back(store, outcome)
+        finally:  # without a store it only lacks what came before
+            write_report(outcome, self.report, *_given(report), trends=trends)
         return outcome, contents
 
 
@@ -102,11 +111,11 @@ def write_junit(outcome: Outcome, *paths: Path) -> None:
     _write(lambda: junit(outcome), paths)
 
 
-def write_report(outcome: Outcome, *paths: Path) -> None:
+def write_report(outcome: Outcome, *paths: Path, trends: Trends | None = None) -> None:
     """The HTML report into every one of ``paths``; ``-`` is standard output."""
     from lab.results.report import report
 
-    _write(lambda: report(outcome).encode("utf-8"), paths)
+    _write(lambda: report(outcome, trends).encode("utf-8"), paths)
 
 
 def as_json(outcome: Outcome) -> str:
