@@ -119,30 +119,44 @@ def read(path: Path) -> LogContents:
     leases: list[LeaseRecord] = []
     health: list[HealthRecord] = []
     problems: list[str] = []
+    for line, where, complete in lines(path, problems):
+        try:
+            record = parse_line(line)
+        except LineError as error:
+            problems.append(unreadable(line, where, error, complete=complete))
+            continue
+        if isinstance(record, Result):
+            results.append(record)
+        elif isinstance(record, Run):
+            known = runs.get(record.id)
+            runs[record.id] = known.joined(record) if known else record
+        elif isinstance(record, LeaseRecord):
+            leases.append(record)
+        elif isinstance(record, HealthRecord):
+            health.append(record)
+    return LogContents(tuple(runs.values()), tuple(results), tuple(problems), tuple(leases), tuple(health))
+
+
+def unreadable(line: bytes, where: str, error: LineError, *, complete: bool) -> str:
+    """What to say of a line that is no record; ``complete``: a newline ended it."""
+    return f"{where}: {error if complete else f'cut off after {len(line)} bytes, the writer was killed'}"
+
+
+def lines(path: Path, problems: list[str]) -> Iterator[tuple[bytes, str, bool]]:
+    """Every line of the log that is not blank, its place, and whether a newline ended it.
+
+    One that is too long is passed over and noted in ``problems``. Raises ConfigError where the file cannot
+    be read at all.
+    """
     try:
         for number, line, complete in _lines(path):
             where = f"{path}:{number}"
             if line is None:
                 problems.append(f"{where}: longer than {MAX_LINE >> 20} MiB, passed over")
-                continue
-            try:
-                record = parse_line(line)
-            except LineError as error:
-                what = str(error) if complete else f"cut off after {len(line)} bytes, the writer was killed"
-                problems.append(f"{where}: {what}")
-                continue
-            if isinstance(record, Result):
-                results.append(record)
-            elif isinstance(record, Run):
-                known = runs.get(record.id)
-                runs[record.id] = known.joined(record) if known else record
-            elif isinstance(record, LeaseRecord):
-                leases.append(record)
-            elif isinstance(record, HealthRecord):
-                health.append(record)
+            else:
+                yield line, where, complete
     except OSError as error:
         raise ConfigError(f"cannot be read ({error.strerror})", file=path) from None
-    return LogContents(tuple(runs.values()), tuple(results), tuple(problems), tuple(leases), tuple(health))
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes | None, bool]]:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -117,7 +117,10 @@ class Result:
     ``metrics``    figures in base units, the unit at the end of the name: ``decode_seconds``
     ``log``        the board's console during the attempt
     ``repeat``     the command that does this attempt again
-    ``image``, ``kernel``, ``environment``  what ran: digest of the image, kernel release, the rest
+    ``image``, ``kernel``, ``vmm``, ``environment``  what ran: digest of the image's manifest, kernel
+        release, the VMM with its version, the rest
+    ``expectation``  what the expectation files say of the cell (`lab.results.expectations`): ``kind``,
+        ``state``, ``reason``, ``link``, ``where``; empty: nothing
     """
 
     run: str
@@ -149,7 +152,9 @@ class Result:
     repeat: str = ""
     image: str = ""
     kernel: str = ""
+    vmm: str = ""
     environment: dict[str, str] = field(default_factory=dict)
+    expectation: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         make_plain(self)
@@ -178,11 +183,48 @@ class Result:
     @property
     def as_expected(self) -> bool:
         """Whether nobody needs to look at it."""
-        return self.status in (Status.PASS, Status.SKIP, Status.DONE)
+        return as_expected(self)
 
     def to_json(self) -> str:
         """One line without its newline."""
         return to_line("result", self)
+
+
+class Judged(Protocol):
+    """What `as_expected` looks at."""
+
+    @property
+    def status(self) -> Status:
+        """Its status."""
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """What was measured."""
+
+    @property
+    def expectation(self) -> dict[str, str]:
+        """What the expectation files say."""
+
+
+def as_expected(result: Judged) -> bool:
+    """Whether nobody needs to look at it: it passed, or failed in just the way that is known of it.
+
+    A known failure that passes, or fails in another way, is news; a known flake is none, however it ends.
+    """
+    known = result.expectation
+    good = result.status in (Status.PASS, Status.SKIP, Status.DONE)
+    if not known or result.status is Status.MISS:
+        return good
+    if known.get("kind") == "fail":
+        return result.status is Status.SKIP or known.get("state") == state_of(result)
+    return good or (known.get("kind") == "flake" and result.status is Status.FAIL)
+
+
+def state_of(result: Judged) -> str:
+    """How it ended, in one word: ``pass``, ``error``, ...; of a failure the verdict where it has one."""
+    if result.status is Status.FAIL and result.verdict is not None:
+        return str(result.verdict)
+    return str(result.status).lower()
 
 
 OTHER_KINDS: dict[str, type] = {}

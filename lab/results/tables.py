@@ -1,167 +1,141 @@
-"""The store's tables.
+"""The store's tables, alike in SQLite and PostgreSQL.
 
-Light and heavy parts of a result lie apart: lists, matrices and comparisons read ``result`` rows
-of some hundred bytes; evidence and console logs are read for one result at a time. A cell's
-identity is a row of its own, so that a trend over many runs follows one number.
+A result is narrow: what repeats from run to run lies in rows of its own that many results share.
+``cell`` is what a trend follows; ``detail`` is what the suite and the constraint model say of a cell;
+``setup`` is the board and the versions that ran. The whole result, with evidence and logs, is the line
+of the log that it came in as (``record``), read for one run or one result at a time. So a comparison
+over a million results touches rows of some hundred bytes only.
+
+Names come from anywhere and may be long, which an index of PostgreSQL refuses: rows are told apart by
+``digest`` instead. Points in time are integers, microseconds since 1970 in UTC: both databases order
+them alike. Changes here need a migration in ``migrations/versions`` (docs/store.md).
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Any
-
-from sqlalchemy import (
-    JSON,
-    DateTime,
-    Dialect,
-    Enum,
-    ForeignKey,
-    Index,
-    String,
-    Text,
-    TypeDecorator,
-    UniqueConstraint,
-)
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, String, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from lab.base.words import IommuMode, Status, Verdict
+Id = BigInteger().with_variant(Integer, "sqlite")
+"""SQLite numbers rows by itself in a column of exactly this type only."""
 
-
-class UtcTime(TypeDecorator[datetime]):
-    """A point in time; databases that keep no zone keep it in UTC."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """To the database."""
-        return None if value is None else value.astimezone(UTC)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """From the database."""
-        return None if value is None else value.replace(tzinfo=value.tzinfo or UTC).astimezone(UTC)
-
-
-def _word(kind: type[IommuMode] | type[Status] | type[Verdict]) -> Enum:
-    """A column of one of our words, kept as the word itself and without a constraint on it."""
-    return Enum(
-        kind, native_enum=False, length=16, values_callable=lambda words: [word.value for word in words]
-    )
+DIGEST = 32
+"""Length of a digest, in hexadecimal digits."""
 
 
 class Table(DeclarativeBase):
     """Base of all tables."""
 
-    type_annotation_map = {  # noqa: RUF012
-        datetime: UtcTime,
-        IommuMode: _word(IommuMode),
-        Status: _word(Status),
-        Verdict: _word(Verdict),
-        str: Text,
-    }
+    type_annotation_map = {str: Text}  # noqa: RUF012
 
 
 class RunRow(Table):
-    """A run. ``complete``: its own line was read; else it is known by its results only."""
+    """A run. ``complete``: its own line was read; else it is known by its results only.
+
+    ``planned`` and ``environment`` are JSON.
+    """
 
     __tablename__ = "run"
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(String, unique=True)
-    started: Mapped[datetime] = mapped_column(index=True)
-    command: Mapped[str] = mapped_column(default="")
-    planned: Mapped[list[Any]] = mapped_column(JSON, default=list)
-    environment: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
-    complete: Mapped[bool] = mapped_column(default=False)
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    started: Mapped[int] = mapped_column(BigInteger, index=True)
+    command: Mapped[str]
+    planned: Mapped[str]
+    environment: Mapped[str]
+    complete: Mapped[bool]
 
 
 class CellRow(Table):
     """What makes a cell: the same test on the same kind of board in the same mode, in whichever run."""
 
     __tablename__ = "cell"
-    __table_args__ = (UniqueConstraint("target", "iommu", "test"), Index("cell_test", "test"))
 
-    id: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    digest: Mapped[str] = mapped_column(String(DIGEST), unique=True)
     target: Mapped[str]
-    iommu: Mapped[IommuMode]
+    iommu: Mapped[str] = mapped_column(String(16))
     test: Mapped[str]
 
 
-class ResultRow(Table):
-    """One attempt at a cell in a run."""
+class DetailRow(Table):
+    """What was said of a cell when it was measured. ``expectation`` is JSON, empty where there was none."""
 
-    __tablename__ = "result"
-    __table_args__ = (UniqueConstraint("run_id", "cell_id", "attempt"), Index("result_cell", "cell_id"))
+    __tablename__ = "detail"
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    run_id: Mapped[int] = mapped_column(ForeignKey("run.id"))
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    digest: Mapped[str] = mapped_column(String(DIGEST), unique=True)
     cell_id: Mapped[int] = mapped_column(ForeignKey("cell.id"))
-    attempt: Mapped[int]
-    started: Mapped[datetime]
-    duration: Mapped[float]
-    status: Mapped[Status]
-    verdict: Mapped[Verdict | None]
-    expected: Mapped[Verdict | None]
-    expected_errno: Mapped[int | None]
-    expected_reason: Mapped[str]
-    errno: Mapped[int | None]
-    reason: Mapped[str]
-    iommu_verified: Mapped[IommuMode | None]
-    place: Mapped[str]
     soc: Mapped[str]
     suite: Mapped[str]
     allocator: Mapped[str]
     importer: Mapped[str]
     path: Mapped[str]
     decoder: Mapped[str]
+    expected: Mapped[str | None] = mapped_column(String(16))
+    expected_errno: Mapped[int | None]
+    expected_reason: Mapped[str]
+    repeat: Mapped[str]
+    expectation: Mapped[str]
+
+
+class SetupRow(Table):
+    """The board and what ran on it. ``image``: digest of its manifest; ``environment`` is JSON."""
+
+    __tablename__ = "setup"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    digest: Mapped[str] = mapped_column(String(DIGEST), unique=True)
+    place: Mapped[str]
     image: Mapped[str]
     kernel: Mapped[str]
-    repeat: Mapped[str]
-    metrics: Mapped[dict[str, Any]] = mapped_column(JSON)
+    vmm: Mapped[str]
+    environment: Mapped[str]
 
 
-class EvidenceRow(Table):
-    """The heavy part of a result."""
+class ResultRow(Table):
+    """One attempt at a cell in a run; ``metrics`` is JSON."""
 
-    __tablename__ = "evidence"
+    __tablename__ = "result"
+    __table_args__ = (
+        UniqueConstraint("run_id", "cell_id", "attempt"),
+        Index("result_cell", "cell_id", "started"),
+    )
 
-    result_id: Mapped[int] = mapped_column(ForeignKey("result.id"), primary_key=True)
-    evidence: Mapped[dict[str, Any]] = mapped_column(JSON)
-    reasons: Mapped[list[Any]] = mapped_column(JSON)
-    environment: Mapped[dict[str, Any]] = mapped_column(JSON)
-    log: Mapped[str]
-
-
-class LeaseRow(Table):
-    """A place that a run held (`lab.results.places.LeaseRecord`); ``run`` is the run's name."""
-
-    __tablename__ = "lease"
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    run: Mapped[str] = mapped_column(index=True)
-    place: Mapped[str] = mapped_column(index=True)
-    target: Mapped[str]
-    soc: Mapped[str]
-    holder: Mapped[str]
-    asked: Mapped[datetime]
-    since: Mapped[datetime]
-    until: Mapped[datetime]
-    ended: Mapped[str]
-    reason: Mapped[str]
-    cells: Mapped[int]
-
-
-class HealthRow(Table):
-    """What was found of a place's health (`lab.results.places.HealthRecord`)."""
-
-    __tablename__ = "health"
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    run: Mapped[str]
-    place: Mapped[str] = mapped_column(index=True)
-    target: Mapped[str]
-    soc: Mapped[str]
-    started: Mapped[datetime]
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("run.id"))
+    cell_id: Mapped[int] = mapped_column(ForeignKey("cell.id"))
+    detail_id: Mapped[int] = mapped_column(ForeignKey("detail.id"))
+    setup_id: Mapped[int] = mapped_column(ForeignKey("setup.id"))
+    attempt: Mapped[int]
+    started: Mapped[int] = mapped_column(BigInteger)
     duration: Mapped[float]
-    health: Mapped[str]
+    status: Mapped[str] = mapped_column(String(16))
+    verdict: Mapped[str | None] = mapped_column(String(16))
+    errno: Mapped[int | None]
+    iommu_verified: Mapped[str | None] = mapped_column(String(16))
     reason: Mapped[str]
+    metrics: Mapped[str]
+
+
+class RecordRow(Table):
+    """The whole result: its line of the log."""
+
+    __tablename__ = "record"
+
+    result_id: Mapped[int] = mapped_column(ForeignKey("result.id"), primary_key=True, autoincrement=False)
+    line: Mapped[str]
+
+
+class NoteRow(Table):
+    """What a run had to do with a place: a lease or a health check (`lab.results.places`), as its line."""
+
+    __tablename__ = "note"
+    __table_args__ = (Index("note_at", "kind", "at"),)
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    digest: Mapped[str] = mapped_column(String(DIGEST), unique=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    place: Mapped[str]
+    at: Mapped[int] = mapped_column(BigInteger)
+    line: Mapped[str]

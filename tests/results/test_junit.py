@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xml.etree import ElementTree as Xml
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lab.base.words import IommuMode, Status
@@ -14,6 +14,7 @@ from tests.results.sample import bad_run, good_run, plan, result, run
 from tests.results.strategies import results
 
 
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(results(), max_size=5))
 def test_any_result_gives_a_document_that_can_be_read(items: list[Result]) -> None:
     outcome = Outcome.of(items)

@@ -1,0 +1,11 @@
+"""What Alembic runs: the migrations, on the connection that ``lab.results.migrate`` hands over."""
+
+from alembic import context
+
+from lab.results.tables import Table
+
+context.configure(
+    connection=context.config.attributes["connection"], target_metadata=Table.metadata, render_as_batch=True
+)
+with context.begin_transaction():
+    context.run_migrations()
