@@ -14,6 +14,7 @@ import typer
 from lab.base.errors import SharelabError
 from lab.base.ui import err
 from lab.cli import (
+    board,
     boards,
     check,
     ci,
@@ -48,6 +49,9 @@ app.add_typer(images.app, name="images")
 app.add_typer(rack.app, name="rack")
 app.add_typer(vm.app, name="vm")
 app.command("shell")(shell.shell)
+app.command("console")(board.console)
+app.command("power")(board.power)
+app.command("boot")(board.boot)
 app.add_typer(targets.app, name="targets")
 app.add_typer(results.app, name="results")
 app.command("report")(report.report)

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from lab.rack import Rack
 
 BoardName = Annotated[
-    str | None, typer.Argument(metavar="BOARD", help="A board of the rack; by default its first.")
+    str | None,
+    typer.Argument(metavar="BOARD", help="A place that you have reserved, or a board of the rack here."),
 ]
 Directory = Annotated[
     Path | None, typer.Option("--dir", help="Where the rack keeps its state.", show_default=False)
@@ -27,6 +28,12 @@ Directory = Annotated[
 Iommu = Annotated[
     str | None,
     typer.Option("--iommu", help="The mode to boot a board in that is off.", show_default=False),
+]
+
+
+Place = Annotated[
+    str | None,
+    typer.Argument(metavar="PLACE", help="The place; not needed where you have reserved one only."),
 ]
 
 
@@ -43,6 +50,12 @@ class RackBoard:
         self.name = name or self.rack.names[0]
         self._service = self.rack.resources(self.name)["NetworkService"]
         self.target: Target = load_target(self.name)
+
+    def __enter__(self) -> RackBoard:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing is held: the rack goes on."""
 
     @property
     def destination(self) -> list[str]:

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from lab.base.errors import ConfigError, ExitCode, SharelabError
 from lab.base.ui import err, out
+from lab.cli.own_board import STAGES
 
 if TYPE_CHECKING:
     from lab.imaging import Image
@@ -29,9 +30,6 @@ TERMINATED = 143
 """Exit code after SIGTERM, which a cancelled CI job gets."""
 
 INDENT = " " * 9
-STAGES = {"restored": "restored", "uboot": "U-Boot", "linux": "Linux", "agent": "agent"}
-"""Stages of a boot that are shown, with the words for them (`lab.boards.Board.times`)."""
-
 
 BRIEF = 3.0
 """Seconds of waiting that nobody needs to be told of."""

@@ -14,7 +14,10 @@ from typing import IO, Annotated
 
 import typer
 
+from lab.base import ui
 from lab.base.errors import LabError
+from lab.cli.coordinator import Address
+from lab.cli.own_board import LOST, OwnBoard, find_board, warned
 from lab.cli.remote import BoardName, Directory, Iommu, RackBoard
 
 GUEST_SHELL = """
@@ -48,14 +51,34 @@ def shell(
     guest: Annotated[bool, typer.Option("--guest", help="In the guest on the board (lab vm start).")] = False,
     iommu: Iommu = None,
     directory: Directory = None,
+    coordinator: Address = None,
 ) -> None:
-    """Open a shell on a board of the running rack (lab rack up); it is booted where it is off."""
-    found = RackBoard(board, directory)
-    ssh = ["ssh", "-F", "none", "-o", "LogLevel=ERROR", *found.destination]
-    if not guest:
+    """Open a shell on a board that you have reserved, or of the rack here; it is booted where it is off."""
+    with find_board(board, directory, coordinator) as found:
+        ssh = ["ssh", "-F", "none", "-o", "LogLevel=ERROR", *found.destination]
+        if guest:
+            _guest_shell(found, ssh)
+            return
         found.boot(iommu)
         sys.stdout.flush()
-        os.execvp("ssh", ssh)
+        if isinstance(found, RackBoard):
+            os.execvp("ssh", ssh)
+        raise typer.Exit(_watched(found, ssh))
+
+
+def _watched(found: OwnBoard, ssh: list[str]) -> int:
+    """ssh, for as long as the board is ours; its exit status."""
+    from lab.places.hold import run_command
+
+    def say(text: str) -> None:
+        ui.err.print(f"\r\nlab: {text}\r", markup=False, soft_wrap=True)
+
+    with warned(found.lease, say):
+        status = run_command(found.lease, ssh, say)
+    return LOST if found.lease.lost.is_set() else status
+
+
+def _guest_shell(found: OwnBoard | RackBoard, ssh: list[str]) -> None:
     _guest_runs(found)
     size = os.get_terminal_size() if sys.stdin.isatty() else os.terminal_size((80, 24))
     environment = {"TERM": os.environ.get("TERM", "dumb"), "PS1": "guest# "}
@@ -78,7 +101,7 @@ def shell(
         process.wait()
 
 
-def _guest_runs(found: RackBoard) -> None:
+def _guest_runs(found: OwnBoard | RackBoard) -> None:
     with found.agent() as agent:
         if not agent.call("vm_status")["running"]:
             raise LabError(f"no virtual machine runs on {found.name}", hint=f"lab vm start {found.name}")

@@ -8,10 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from lab.base import ui
-from lab.cli.remote import BoardName, Directory, Iommu, RackBoard
+from lab.cli.own_board import find_board
+from lab.cli.remote import BoardName, Directory, Iommu
 
 app = typer.Typer(
-    help="The virtual machine on a board of the running rack (lab rack up).", no_args_is_help=True
+    help="The virtual machine on a board that you have reserved, or of the rack here.", no_args_is_help=True
 )
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -31,47 +32,47 @@ def start(
     from lab.boards.guest import Guest
     from lab.boards.vmms import Places
 
-    found = RackBoard(board, directory)
-    vmm = found.target.with_vmm(settings or []).vmm
-    assert vmm is not None
-    found.boot(iommu)
-    places = Places(decoder=found.target.decoders[0].device)
-    with found.agent() as agent, ui.task(f"guest of {found.name}"):
-        guest = Guest.start(f"{found.name} guest", agent, found.destination, vmm, places, keep=True)
-        guest.leave()
-    ui.out.print(f"guest of {found.name} is up: {vmm.title}", markup=False)
-    ui.out.print("lab shell --guest  lab vm status  lab vm stop", markup=False)
+    with find_board(board, directory) as found:
+        vmm = found.target.with_vmm(settings or []).vmm
+        assert vmm is not None
+        found.boot(iommu)
+        places = Places(decoder=found.target.decoders[0].device)
+        with found.agent() as agent, ui.task(f"guest of {found.name}"):
+            guest = Guest.start(f"{found.name} guest", agent, found.destination, vmm, places, keep=True)
+            guest.leave()
+        ui.out.print(f"guest of {found.name} is up: {vmm.title}", markup=False)
+        ui.out.print("lab shell --guest  lab vm status  lab vm stop", markup=False)
 
 
 @app.command()
 def stop(board: BoardName = None, directory: Directory = None) -> None:
     """End the guest. Nothing where none runs."""
-    found = RackBoard(board, directory)
-    with found.agent() as agent:
-        running = agent.call("vm_status")["running"]
-        agent.call("vm_stop")
-    if not running:
-        ui.err.print(f"no virtual machine runs on {found.name}", markup=False)
+    with find_board(board, directory) as found:
+        with found.agent() as agent:
+            running = agent.call("vm_status")["running"]
+            agent.call("vm_stop")
+        if not running:
+            ui.err.print(f"no virtual machine runs on {found.name}", markup=False)
 
 
 @app.command()
 def status(board: BoardName = None, directory: Directory = None, as_json: Json = False) -> None:
     """Whether a guest runs, what it shares with the board, and its last words."""
-    found = RackBoard(board, directory)
-    with found.agent() as agent:
-        state: dict[str, Any] = agent.call("vm_status")
-        state["console"] = agent.call("vm_console")["text"].splitlines()[-10:]
-        state["dmabufs"] = agent.call("vm_dmabufs") if state["running"] else []
-    if as_json:
-        ui.out.print_json(json.dumps({"board": found.name, **state}))
-        return
-    what = f"runs, process {state['pid']}" if state["running"] else "does not run"
-    ui.out.print(f"guest of {found.name} {what}", markup=False)
-    for buffer in state["dmabufs"]:
-        ui.out.print(
-            f"  dma-buf {buffer['inode']}  {buffer['size']} bytes of {buffer['exporter']}", markup=False
-        )
-    for title in ("log", "console"):
-        lines = state[title].splitlines() if isinstance(state[title], str) else state[title]
-        for line in lines[-10:]:
-            ui.out.print(f"  {title}: {line}", markup=False, soft_wrap=True)
+    with find_board(board, directory) as found:
+        with found.agent() as agent:
+            state: dict[str, Any] = agent.call("vm_status")
+            state["console"] = agent.call("vm_console")["text"].splitlines()[-10:]
+            state["dmabufs"] = agent.call("vm_dmabufs") if state["running"] else []
+        if as_json:
+            ui.out.print_json(json.dumps({"board": found.name, **state}))
+            return
+        what = f"runs, process {state['pid']}" if state["running"] else "does not run"
+        ui.out.print(f"guest of {found.name} {what}", markup=False)
+        for buffer in state["dmabufs"]:
+            ui.out.print(
+                f"  dma-buf {buffer['inode']}  {buffer['size']} bytes of {buffer['exporter']}", markup=False
+            )
+        for title in ("log", "console"):
+            lines = state[title].splitlines() if isinstance(state[title], str) else state[title]
+            for line in lines[-10:]:
+                ui.out.print(f"  {title}: {line}", markup=False, soft_wrap=True)

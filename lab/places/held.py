@@ -85,9 +85,11 @@ class Lease:
 
         Raises LabError where the coordinator is away: then the janitor frees it.
         """
-        self._session.forget(self)
         notes.forget(self._session.address, self.place, self.holder)
-        loop.run(self._held.release())
+        try:
+            loop.run(self._held.release())
+        finally:
+            self._session.forget(self)  # only now: a session that is closed meanwhile waits for it
 
     def close(self) -> None:
         """The session ends: give back what this process keeps alive, leave timed leases running."""

@@ -45,6 +45,7 @@ class HeldPlace:
         self._next_beat = 0.0
         self._task: asyncio.Task[None] | None = None
         self._retake: asyncio.Task[None] | None = None
+        self._release: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Watch, and send heartbeats where the lease needs them."""
@@ -72,7 +73,15 @@ class HeldPlace:
         self._end = boottime() + self.info.until.timestamp() - self.wire.now()
 
     async def release(self) -> None:
-        """Give the place back. Nothing happens where it is lost already. Raises LabError when offline."""
+        """Give the place back. Nothing happens where it is lost already. Raises LabError when offline.
+
+        Two threads may ask for it: both wait until it is done.
+        """
+        if self._release is None:
+            self._release = asyncio.create_task(self._give_back())
+        await asyncio.shield(self._release)
+
+    async def _give_back(self) -> None:
         await self.stop()
         if self.lost:
             return

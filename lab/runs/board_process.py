@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -62,6 +63,7 @@ def main() -> int:
         except SharelabError as error:
             events.emit(REFUSED, message=str(error), config=isinstance(error, ConfigError))
             return int(error.exit_code)
+        signal.signal(signal.SIGINT, lambda *_: _interrupted(lab))
         events.emit(READY)
         while (said := _line()) is not None:
             if "plan" in said:
@@ -69,6 +71,12 @@ def main() -> int:
             else:
                 return _go(lab, modes, order | said["go"], events)
         return 0  # `lab run` has found something wrong elsewhere, or is gone
+
+
+def _interrupted(lab: Lab) -> None:
+    """Ctrl-C, or the end of the run: what is done on the board just now is not waited for."""
+    lab.stop("the run was ended")
+    raise KeyboardInterrupt
 
 
 def _line() -> dict[str, Any] | None:

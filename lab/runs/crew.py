@@ -19,6 +19,10 @@ POLL = 0.2
 """Seconds between two moments in which the main thread can be interrupted while it waits."""
 
 
+GIVE_BACK = 10.0
+"""Seconds that it may take at most to give places back when their boards are off; a moment, as a rule."""
+
+
 class EndedError(LabError):
     """The run was interrupted while this job waited or worked."""
 
@@ -84,6 +88,6 @@ class Crew:
         enders = [threading.Thread(target=one.end, args=(grace,), daemon=True) for one in running]
         for thread in enders:
             thread.start()
-        limit = time.monotonic() + grace + 1.0
+        limit = time.monotonic() + grace + GIVE_BACK
         for thread in (*enders, *self._threads):
             thread.join(max(limit - time.monotonic(), 0.0))

@@ -15,11 +15,10 @@ from lab.boards import Board, Target
 from lab.boards.board import preload
 from lab.imaging import Image, build, find
 from lab.rack import Rack
-from lab.rack.keys import boot_files, of_user
 from lab.rack.machine import machine
 from lab.runs.events import EventWriter
 from lab.runs.holding import Holding
-from lab.runs.offered import tftp_here
+from lab.runs.offered import place_environment
 
 MAX_FAILED_BOOTS = 2
 """Boots in one IOMMU mode that may fail before the rest of its cells are MISS without another try."""
@@ -107,16 +106,7 @@ class Lab:
                 boot_files=self._rack.boot_files,
             )
         else:
-            keys = of_user()
-            files = self._scratch() / "boot-files.cpio"
-            files.write_bytes(boot_files(keys))
-            self._environment = self.target.write_environment(
-                self._scratch(),
-                image=image,
-                keyfile=keys.client,
-                boot_files=files,
-                tftp=tftp_here(self.place),
-            )
+            self._environment = place_environment(self.target, self.place, self._scratch(), image)
         return self._environment
 
     @property

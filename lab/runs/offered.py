@@ -1,24 +1,42 @@
-"""What a labgrid place offers, as far as this machine has to know it before labgrid does."""
+"""What a labgrid place offers, and the labgrid environment that drives the board there."""
 
 from __future__ import annotations
 
 import os
 import socket
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from lab.places import connect
+from lab.places import Place, connect
+from lab.rack.keys import boot_files, of_user
+
+if TYPE_CHECKING:
+    from lab.boards import Target
+    from lab.imaging import Image
 
 HERE = ("localhost", "127.0.0.1", "::1")
 
 
-def tftp_here(place: str) -> dict[str, str] | None:
+def place_environment(target: Target, place: str, directory: Path, image: Image | None) -> Path:
+    """Write the labgrid environment for the board at ``place``, which LG_PLACE names; with this user's keys.
+
+    Raises ConfigError for a place that is not there, LabError where no coordinator answers.
+    """
+    keys = of_user()
+    files = directory / "boot-files.cpio"
+    files.write_bytes(boot_files(keys))
+    with connect() as session:
+        tftp = tftp_here(session.place(place))
+    return target.write_environment(directory, image=image, keyfile=keys.client, boot_files=files, tftp=tftp)
+
+
+def tftp_here(place: Place) -> dict[str, str] | None:
     """The arguments of a TFTPProvider, where the TFTP server of ``place`` serves a folder of this machine.
 
     labgrid's exporter makes a RemoteTFTPProvider of every TFTPProvider, and its driver copies files to
-    that over ssh, even to the machine that it runs on. Raises LabError where no coordinator answers.
+    that over ssh, even to the machine that it runs on.
     """
-    with connect() as session:
-        found = {one.name: one for one in session.places()}
-    offered = found[place].resources.get("RemoteTFTPProvider") if place in found else None
+    offered = place.resources.get("RemoteTFTPProvider")
     if offered is None:
         return None
     folder = str(offered["internal"])
