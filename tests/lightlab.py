@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
+from lab.base import dirs
 from lab.places import Health, Session
 
 TIMEOUT = 30.0
@@ -25,13 +26,16 @@ ENVIRONMENT = {"PYTHONUNBUFFERED": "1", "GRPC_ENABLE_FORK_SUPPORT": "0"}
 class LightLab:
     """One coordinator and its exporters, by name; each can be killed and comes back at the same address."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, coordinator: str = "labgrid.remote.coordinator") -> None:
+        """``coordinator``: the module that is it."""
+        self.coordinator = coordinator
         self.folder = folder
         self.address = f"127.0.0.1:{free_port()}"
         self.processes: dict[str, subprocess.Popen[str]] = {}
         self.environment = {
             **os.environ,
             **ENVIRONMENT,
+            "PYTHONPATH": str(dirs.root()),
             "LG_COORDINATOR": self.address,
             "LG_HOSTNAME": "testhost",
             "XDG_STATE_HOME": str(folder / "state"),
@@ -44,7 +48,7 @@ class LightLab:
         """It keeps its places in a folder of its own, as a real one does."""
         state = self.folder / "coordinator"
         state.mkdir(exist_ok=True)
-        words = [sys.executable, "-m", "labgrid.remote.coordinator", "-l", self.address]
+        words = [sys.executable, "-m", self.coordinator, "-l", self.address]
         self._start("coordinator", words, ready="listening on", cwd=state)
 
     def start_exporter(self, name: str, groups: Mapping[str, Mapping[str, Mapping[str, object]]]) -> None:

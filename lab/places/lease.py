@@ -50,6 +50,7 @@ class HeldPlace:
     def start(self) -> None:
         """Watch, and send heartbeats where the lease needs them."""
         self._next_beat = boottime() + self.info.ttl / 3 if self.info.ttl else math.inf
+        self.wire.watchers += 1
         self._task = asyncio.create_task(self._watch())
 
     async def check(self) -> None:
@@ -97,6 +98,8 @@ class HeldPlace:
 
     async def stop(self) -> None:
         """No more heartbeats."""
+        if self._task is not None:
+            self.wire.watchers -= 1
         tasks = [task for task in (self._task, self._retake) if task is not None]
         for task in tasks:
             task.cancel()

@@ -11,19 +11,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
 from lab.base.errors import ConfigError, LabError
 from lab.places import view
+from lab.places.doze import CROWD, doze
 from lab.places.lease import release, set_tags
-from lab.places.model import HEALTH, LEASE, OWN_TAGS, Health, LeaseInfo, Place, Waiting, aged, person
+from lab.places.model import HEALTH, LEASE, Health, LeaseInfo, Place, Waiting, aged, person
 from lab.places.wire import RefusedError, Wire, pb
+from lab.places.wording import vocabulary, words
 
 POLL = 15.0  # labgrid forgets a reservation that nobody polled for 60 s
 POLL_ALLOCATED = 4.0  # the janitor thinks one dead that holds a place allocated and is silent for 12 s
+LOOK_QUIETLY = 60.0  # in a crowded lab
 LOOK = 2.0  # also without a change that concerns us: someone ahead may have left
 # After a coordinator's start holders come back and take their places again; others stand back so long.
 GRACE = 3.0
@@ -63,6 +66,7 @@ class Seeker:
         self._refused: dict[str, str] = {}
         self._next_look = 0.0
         self._trying = ""
+        self._crowd = 0  # clients in the lab when we came
 
     async def seek(self, wait: float | None) -> tuple[str, LeaseInfo]:
         """The place, acquired, and its lease as written to it.
@@ -70,6 +74,7 @@ class Seeker:
         Raises ConfigError where no place could ever do, LabError when ``wait`` seconds were not enough.
         """
         self.candidates()
+        self.wire.watchers += 1
         end = None if wait is None else _clock() + max(wait, 1.0)
         try:
             while True:
@@ -85,9 +90,13 @@ class Seeker:
                             return found
                 if end is not None and _clock() >= end:
                     raise LabError(self._why_not(wait or 0.0), hint=self._hint())
-                left = 1.0 if end is None else min(1.0, end - _clock())
-                await self.wire.wait_change(version, left)
+                left = LOOK_QUIETLY if end is None else end - _clock()
+                if self._may_doze():
+                    await self._doze(min(left, LOOK_QUIETLY))
+                else:
+                    await self.wire.wait_change(version, min(1.0, left))
         finally:
+            self.wire.watchers -= 1
             await asyncio.shield(self._cancel())
 
     def candidates(self) -> list[Place]:
@@ -104,6 +113,17 @@ class Seeker:
                 f"no place has {words(self.wish.filters)} besides {', '.join(sorted(self.wish.exclude))}"
             )
         return left
+
+    def _may_doze(self) -> bool:
+        waits = bool(self._mine) and not self._got and self.wire.online and self.wire.watchers == 1
+        return waits and self._crowd > CROWD and not any(token in self.wire.allocated for token in self._mine)
+
+    async def _doze(self, seconds: float) -> None:
+        waiting = self._crowd
+        if await doze(self.wire, list(self._mine), waiting, seconds):
+            self._incarnation = self.wire.incarnation  # it knows our reservations, so it was not restarted
+        self._polled = dict.fromkeys(self._mine, _clock())
+        self._next_look = 0.0
 
     async def _step(self) -> tuple[str, LeaseInfo] | None:
         await self._poll()
@@ -138,6 +158,7 @@ class Seeker:
             answer = await self.wire.call("GetReservations", pb.GetReservationsRequest())
         except LabError:
             return 0.0
+        self._crowd = len(answer.reservations) + sum(bool(one.acquired) for one in self.wire.places.values())
         seen = [one.created for one in answer.reservations]
         seen += [one.changed for one in self.wire.places.values() if one.acquired]
         age = max(self.wire.now() - min(seen, default=self.wire.now()), _clock() - self.wire.since)
@@ -273,23 +294,3 @@ class Seeker:
                 or "lab boards shows who has them"
             )
         return ""
-
-
-def words(filters: Mapping[str, str]) -> str:
-    """Filters as a user writes them."""
-    return " ".join(f"{key}={value}" for key, value in filters.items()) or "any tags"
-
-
-def vocabulary(places: Collection[Place], filters: Mapping[str, str]) -> str:
-    """The tags that exist: for each key that was asked for, its values; the keys, for one that nobody has."""
-    if not places:
-        return "the lab has no places yet (lab sync LAB.yaml, or labgrid-client create)"
-    known: dict[str, set[str]] = {"name": {one.name for one in places}}
-    for place in places:
-        for key, value in place.tags.items():
-            if key not in OWN_TAGS:
-                known.setdefault(key, set()).add(value)
-    said = [f"{key} is one of {', '.join(sorted(known[key]))}" for key in filters if key in known]
-    if any(key not in known for key in filters):
-        said.append(f"there are tags {', '.join(sorted(known))}")
-    return "; ".join(said)

@@ -44,7 +44,7 @@ def commands(plan: Plan) -> dict[str, list[str]]:
     """Name -> command line of each process, in the order in which they are started."""
     python = [sys.executable, "-m"]
     host = plan.listen.rpartition(":")[0]
-    found = {"coordinator": [*python, "labgrid.remote.coordinator", "-l", plan.listen]}
+    found = {"coordinator": [*python, "lab.places.coordinator", "-l", plan.listen]}
     for name, file in plan.exporters.items():
         words = ["-c", reachable(plan.listen), "-n", name, "--hostname", reachable(host), file]
         found[f"exporter-{name}"] = [*python, "labgrid.remote.exporter", *words]

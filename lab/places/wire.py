@@ -14,7 +14,7 @@ import itertools
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -87,7 +87,7 @@ class Wire:
         self._changed = asyncio.Event()
         self._version = 0
         self._task: asyncio.Task[None] | None = None
-        self.listeners: list[Callable[[], None]] = []
+        self.watchers = 0  # who needs the stream: leases, and those who wait for one
 
     async def open(self, timeout: float = CONNECT_TIMEOUT) -> None:
         """Connect. Raises LabError when nobody answers within ``timeout`` seconds."""
@@ -106,6 +106,22 @@ class Wire:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
+        if self._channel is not None:
+            channel, self._channel = self._channel, None
+            await channel.close()
+
+    async def quiet(self) -> None:
+        """Close the stream, and be told nothing more; calls still work."""
+        await self.close()
+        self._channel = self._new_channel()
+        self.online = True
+
+    async def wake(self) -> None:
+        """After ``quiet``: have the stream again, as soon as the coordinator is there."""
+        self.online = False
+        await self.close()
+        self.start()
+        await self.wait_online(CONNECT_TIMEOUT)
 
     def now(self) -> float:
         """The coordinator's clock, in seconds since the epoch."""
@@ -137,8 +153,6 @@ class Wire:
         self._version += 1
         self._changed.set()
         self._changed = asyncio.Event()
-        for listener in self.listeners:
-            listener()
 
     async def call(self, method: str, request: Any, timeout: float = CALL_TIMEOUT) -> Any:
         """One call of the coordinator's service.
@@ -207,10 +221,7 @@ class Wire:
 
     async def _connect_once(self) -> None:
         # A channel of its own each time: one that failed waits longer and longer before it tries again.
-        options = list(OPTIONS)
-        if self.address.startswith(("127.", "localhost", "[::1]", "::1")):
-            options.append(("grpc.enable_http_proxy", 0))
-        self._channel = grpc.aio.insecure_channel(self.address, options=options)
+        self._channel = self._new_channel()
         stream = self._channel.stream_stream(
             "/labgrid.Coordinator/ClientStream",
             request_serializer=pb.ClientInMessage.SerializeToString,
@@ -234,6 +245,12 @@ class Wire:
                 self.online = True
             if self.online:
                 self.touch()
+
+    def _new_channel(self) -> Any:
+        options = list(OPTIONS)
+        if self.address.startswith(("127.", "localhost", "[::1]", "::1")):
+            options.append(("grpc.enable_http_proxy", 0))
+        return grpc.aio.insecure_channel(self.address, options=options)
 
     def _hello(self) -> Iterator[Any]:
         """Who we are and what we want to hear; the sync's answer says that we have heard all there is."""
