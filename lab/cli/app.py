@@ -18,6 +18,7 @@ from lab.cli import (
     boards,
     check,
     ci,
+    compare,
     decode,
     doctor,
     images,
@@ -56,6 +57,7 @@ app.add_typer(targets.app, name="targets")
 app.add_typer(results.app, name="results")
 app.command("report")(report.report)
 app.command("sync")(sync.sync)
+app.command("compare")(compare.compare)
 app.command("ci")(ci.ci)
 app.command("doctor")(doctor.doctor)
 app.command("units")(units.units)

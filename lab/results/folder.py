@@ -118,6 +118,11 @@ def write_report(outcome: Outcome, *paths: Path, trends: Trends | None = None) -
     _write(lambda: report(outcome, trends).encode("utf-8"), paths)
 
 
+def write_file(make: Callable[[], bytes], path: Path) -> None:
+    """What ``make`` gives into ``path``, whole or not at all; ``-``: standard output. Raises ConfigError."""
+    _write(make, (path,))
+
+
 def as_json(outcome: Outcome) -> str:
     """What ``--json`` gives (docs/results.md has the keys)."""
     cells = []

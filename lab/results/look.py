@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from dataclasses import dataclass
+from enum import StrEnum
 
 from lab.base.words import IommuMode, Status, Verdict
 
@@ -24,7 +25,7 @@ class Look:
 
 
 _GREEN, _ORANGE, _SKY, _VERMILION = "#009e73", "#e69f00", "#56b4e9", "#d55e00"
-_PURPLE, _GREY, _YELLOW = "#cc79a7", "#8a8a8a", "#b8a600"
+_PURPLE, _GREY, _YELLOW, _BLUE = "#cc79a7", "#8a8a8a", "#b8a600", "#0072b2"
 
 VERDICTS: dict[Verdict, Look] = {
     Verdict.ZERO_COPY: Look(
@@ -45,6 +46,25 @@ STATUSES: dict[Status, Look] = {
     Status.ERROR: Look("ERROR", "!", "!", _PURPLE, "the test itself broke"),
     Status.MISS: Look("MISS", "?", "?", _YELLOW, "the lab failed, nothing was measured"),
     Status.DONE: Look("done", "·", "=", _SKY, "measured, nothing to judge"),
+}
+
+
+class Standing(StrEnum):
+    """How the columns of a comparison stand to each other in one row."""
+
+    UNEXPLAINED = "unexplained"
+    EXPLAINED = "explained"
+    INCOMPLETE = "incomplete"
+    SAME = "same"
+
+
+STANDINGS: dict[Standing, Look] = {
+    Standing.UNEXPLAINED: Look(
+        "UNEXPLAINED", "◆", "#", _VERMILION, "they differ, and the constraint model does not say why"
+    ),
+    Standing.EXPLAINED: Look("differs", "Δ", "d", _BLUE, "they differ, as the constraints demand"),
+    Standing.INCOMPLETE: Look("incomplete", "…", ".", _GREY, "planned and not measured in every column"),
+    Standing.SAME: Look("same", " ", " ", _GREY, "all columns came out alike"),
 }
 
 MODES: tuple[IommuMode, ...] = tuple(IommuMode)

@@ -202,14 +202,15 @@ def _rows(
 
 
 def _entry(cells: list[Result], outcome: Outcome) -> Entry:
-    shown = min(cells, key=_gravity)
+    shown = min(cells, key=lambda cell: gravity(cell.status, cell.verdict))
     return Entry(shown, tuple(cells), outcome.attempts.get(shown.key, 1))
 
 
-def _gravity(cell: Result) -> int:
-    if cell.as_expected and cell.status is not Status.SKIP and cell.verdict is not None:
-        return _GRAVITY.index(cell.verdict)
-    return _GRAVITY.index(cell.status)
+def gravity(status: Status, verdict: Verdict | None) -> int:
+    """Of several cells in one place the one with the least number is shown."""
+    if status in (Status.PASS, Status.DONE) and verdict is not None:
+        return _GRAVITY.index(verdict)
+    return _GRAVITY.index(status)
 
 
 def _row(label: str, entries: tuple[Entry | None, ...]) -> Row:

@@ -18,7 +18,7 @@ from lab.results.outcome import Outcome
 
 _GAP = 3  # columns between a mode and the next
 _LABEL_AT_LEAST = 18
-_MARKS = {"≠": "!=", "×": "x", "→": "->", "─": "-", "…": "...", "·": "-", "″": '"'}  # noqa: RUF001
+MARKS = {"≠": "!=", "×": "x", "→": "->", "─": "-", "…": "...", "·": "-", "″": '"', "±": "+-", "–": "-"}  # noqa: RUF001
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class _Pen:
     def say(self, text: str) -> str:
         """``text`` with our own signs replaced where the terminal cannot show them."""
         if self.plain:
-            for sign, letters in _MARKS.items():
+            for sign, letters in MARKS.items():
                 text = text.replace(sign, letters)
         return text
 
