@@ -210,9 +210,9 @@ _TABLE = (
         place=Place.GPU, requires=("host-visible", "host3d-dmabuf"), sources=("copies", "dmabuf", "canaries"),
     ),
     SharingPath(
-        "guest-copied", "control: VMM copies (blob off)", "decoder", ("decoder", "guest"), _OWN,
+        "guest-copied", "control: VMM copies (no blob)", "decoder", ("decoder", "guest"), _OWN,
         place=Place.BOARD, control=Verdict.COPIED,
-        why="without blob resources the VMM transfers every frame (TRANSFER_TO_HOST_2D)",
+        why="what is no blob the VMM transfers, every frame (TRANSFER_TO_HOST_2D)",
     ),
     SharingPath(
         "wrong-buffer", "control: another dma-buf", "decoder", ("decoder", "guest"), _OWN,

@@ -167,7 +167,7 @@ GUEST_PATHS = {
     "guest-blob-contig": "contig. guest blob → decoder",
     "vfio-decoder": "guest's decoder → virtio-gpu",
     "resource-uuid": "resource by UUID → decoder",
-    "guest-copied": "control: VMM copies (blob off)",
+    "guest-copied": "control: VMM copies (no blob)",
 }
 NO_UUID = "virtio-gpu offers no RESOURCE_UUID (+resource_blob)"
 
@@ -182,7 +182,7 @@ def crossing(mode: IommuMode, path: str, **changes: Any) -> Result:
     if path == "resource-uuid":
         verdict, errno, reason = Verdict.UNSUPPORTED, 19, NO_UUID
     if path == "guest-copied":
-        verdict, reason = Verdict.COPIED, "without blob resources the VMM transfers every frame"
+        verdict, reason = Verdict.COPIED, "what is no blob the VMM transfers, every frame"
     found = evidence("virt-smmu", mode, verdict) | {
         "path": path,
         "copies": ["virtio_gpu_cmd_res_xfer_toh_2d res 0x7"] if verdict is Verdict.COPIED else [],

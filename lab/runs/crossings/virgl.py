@@ -83,7 +83,7 @@ def guest_copied(crossing: Crossing, stream: Stream) -> Shared:
 def host3d_blob(crossing: Crossing, stream: Stream) -> Shared:
     """A blob that the host's GPU stack allocates at the guest's wish (HOST3D), where the VMM has such."""
     path = "host3d-blob"
-    guest, facts = virgl_guest(crossing, "virgl-blob")
+    guest, facts = virgl_guest(crossing)
     if lacking := unsupported(path, facts, crossing.decoder, stream):
         return lacking
     size = crossing.frame_size(stream)
@@ -92,9 +92,9 @@ def host3d_blob(crossing: Crossing, stream: Stream) -> Shared:
     return crossing.shared(decode_into(crossing, guest, path, stream, blob, lifted, begin), facts, stream)
 
 
-def virgl_guest(crossing: Crossing, gpu: str = "virgl") -> tuple[Guest, VmmFacts]:
+def virgl_guest(crossing: Crossing) -> tuple[Guest, VmmFacts]:
     """The guest whose virtio-gpu draws; and what was found there."""
-    guest = crossing.guest(gpu=gpu)
+    guest = crossing.guest(gpu="virgl-blob")
     return guest, guest_facts(guest)
 
 
