@@ -26,6 +26,7 @@ BAR = 8 << 20
 ATTEMPTS = 8  # at memory that the decoder reaches; what it does not is kept meanwhile
 
 _device: Device | None = None
+_capabilities: dict[str, dict[str, tuple[bool, str]]] = {}
 
 
 class Mapping:
@@ -50,6 +51,12 @@ def host_blob_capability(binary: str) -> dict[str, tuple[bool, str]]:
     No guest has to run. The reason is in the program's words. Whether it takes up shared memory too is known
     when it runs with the device (`host_blob_status`).
     """
+    if binary not in _capabilities:
+        _capabilities[binary] = _capability(binary)
+    return _capabilities[binary]
+
+
+def _capability(binary: str) -> dict[str, tuple[bool, str]]:
     from .run import run
 
     try:

@@ -19,7 +19,8 @@ class Vmm(Strict):
     made of: a memfd of 4 KiB pages, or one of 2 MiB huge pages. ``gpu``: a 2D virtio-gpu with blob
     resources, one without, one with virgl, one with virgl, blobs and a window for host memory, or none.
     ``rendernode`` is what virgl draws with; ``/dev/null`` is Mesa's software renderer. ``video``: nothing,
-    or the board's first decoder, given away by VFIO.
+    the board's first decoder, given away by VFIO, or an empty PCIe slot into which it can be put while the
+    guest runs (QEMU).
     """
 
     kind: Literal["qemu", "crosvm"] = "qemu"
@@ -29,7 +30,7 @@ class Vmm(Strict):
     backing: Literal["memfd", "hugetlb"] = "memfd"
     gpu: Literal["blob", "2d", "virgl", "virgl-blob", "none"] = "blob"
     rendernode: str = "/dev/null"
-    video: Literal["none", "vfio"] = "none"
+    video: Literal["none", "vfio", "slot"] = "none"
     memory_bar: str = ""
     """Socket on the board of a vhost-user back-end whose memory the guest sees in a BAR; QEMU >= 11."""
     cmdline: str = ""

@@ -146,6 +146,13 @@ def test_crosvm_as_a_whole():
     assert "crosvm is in no distribution" in made.needs
 
 
+def test_a_slot_for_a_decoder_that_comes_later():
+    made = command(Vmm(video="slot"), Places())
+    assert f"pcie-root-port,id={qemu.SLOT},chassis=1" in option(made.argv, "-device")
+    with pytest.raises(ConfigError, match="needs QEMU"):
+        command(Vmm(kind="crosvm", video="slot"), PLACES)
+
+
 @pytest.mark.parametrize("kind", sorted(COMMANDS))
 def test_vfio_needs_a_device(kind):
     with pytest.raises(ConfigError, match="needs a decoder"):

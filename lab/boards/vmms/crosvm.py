@@ -37,6 +37,8 @@ def command(vmm: Vmm, places: Places) -> Command:
     argv += ["--socket", f"{places.folder}/control"]
     if vmm.gpu != "none":
         argv += ["--gpu", GPUS[vmm.gpu]]
+    if vmm.video == "slot":
+        raise ConfigError("video: slot needs QEMU: a device comes to crosvm's guest before it starts")
     if vmm.video == "vfio":
         if places.decoder is None:
             raise ConfigError("video: vfio needs a decoder on the board's PCI bus")

@@ -18,6 +18,9 @@ GPUS: dict[str, tuple[str, ...]] = {
 }
 """`Vmm.gpu` -> device and its properties. What each can do: docs/targets.md."""
 
+SLOT = "decoder-slot"
+"""The bus for a decoder that comes while the guest runs (``video: slot``)."""
+
 TRACE = "trace:virtio_gpu_cmd_*"
 
 
@@ -51,6 +54,8 @@ def command(vmm: Vmm, places: Places) -> Command:
         if places.decoder is None:
             raise ConfigError("video: vfio needs a decoder on the board's PCI bus")
         argv += ["-device", f"vfio-pci,host={places.decoder}"]
+    if vmm.video == "slot":
+        argv += ["-device", f"pcie-root-port,id={SLOT},chassis=1"]
     if vmm.memory_bar:
         argv += _memory_bar(vmm.memory_bar)
     return Command((*argv, *vmm.extra), env, needs="the image's package qemu-system-arm has it")

@@ -49,6 +49,7 @@ class Crossing:
         self._attempt = attempt
         self._guest: Guest | None = None
         self._console = 0
+        self._spent = False
 
     @property
     def agent(self) -> Agent:
@@ -108,6 +109,10 @@ class Crossing:
         references = stream.references("NV12", stride=layout.get("bytesperline"), height=layout.get("height"))
         return Shared(raw, facts, references, layout.get("sizeimage") or len(references[0]))
 
+    def spend(self) -> None:
+        """The guest was given what others want: it serves no other test."""
+        self._spent = True
+
     def finish(self) -> None:
         """Take the guest's words into the attempt's log; close in the guest what the test opened."""
         guest, self._guest = self._guest, None
@@ -120,8 +125,8 @@ class Crossing:
             guest.agent.call("reset", timeout=10)
         except LabError:
             self._attempt.detail = guest.last_words()
-        if guest.vmm.video != "none":
-            self.board.end_guest()  # others want the decoder
+        if self._spent or guest.vmm.video == "vfio":
+            self.board.end_guest()
 
 
 def unsupported(path: str, facts: VmmFacts, decoder: Decoder, stream: Stream) -> Shared | None:

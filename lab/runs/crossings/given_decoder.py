@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from lab.boards.agent import Agent
+from lab.boards.guest import Guest
+from lab.boards.vmms.qemu import SLOT
 from lab.media import Stream
 from lab.runs.crossings.crossing import Crossing, Shared, facts_of, unsupported
 from lab.runs.crossings.guest_memory import WIDTH, exchange, guest_facts, matches
+from lab.runs.crossings.newest import newest
 from lab.sharing import across, transfers
 
 PATH = "vfio-decoder"
 KERNEL = "backports"
 """Of the guest; the board's own cannot import the decoder's buffer into virtio-gpu."""
+
+ARRIVED = "until [ $(ls /sys/bus/pci/devices | wc -l) -gt {before} ]; do sleep 0.1; done"
+"""Waits in the guest until its PCI bus has one device more."""
 
 
 def vfio_decoder(crossing: Crossing, stream: Stream) -> Shared:
@@ -21,7 +27,7 @@ def vfio_decoder(crossing: Crossing, stream: Stream) -> Shared:
         return lacking
     if lacking := _without_kernel(crossing, stream, group):
         return lacking
-    guest = crossing.guest(kernel=KERNEL, video="vfio")
+    guest = decoder_guest(crossing)
     there = guest.agent
     loaded = there.call("load", module=entry.module, params={"address_bits": [entry.address_bits]})
     [device] = loaded["devices"]  # the VMM chose its slot
@@ -62,6 +68,25 @@ def vfio_decoder(crossing: Crossing, stream: Stream) -> Shared:
         screen=screen,
     )
     return crossing.shared(evidence, facts, stream)
+
+
+def decoder_guest(crossing: Crossing) -> Guest:
+    """A guest that has the board's decoder: put into the running newest one, which saves a boot.
+
+    Where the image has no such VMM, the target's own, started with the decoder.
+    """
+    wanted, found = newest(crossing)
+    if not found["shared-memory-bar"][0]:
+        return crossing.guest(kernel=KERNEL, video="vfio")
+    guest = crossing.guest(**wanted)
+    device = crossing.decoder.device
+    crossing.agent.call("vfio_take", device=device)
+    crossing.spend()
+    before = len(guest.agent.run(["ls", "/sys/bus/pci/devices"])["stdout"].split())
+    arguments = {"driver": "vfio-pci", "host": device, "bus": SLOT, "id": "decoder"}
+    crossing.agent.call("vm_qmp", command="device_add", arguments=arguments, timeout=30)
+    guest.agent.run(["dash", "-c", ARRIVED.format(before=before)])
+    return guest
 
 
 def _without_kernel(crossing: Crossing, stream: Stream, group: tuple[bool, str]) -> Shared | None:

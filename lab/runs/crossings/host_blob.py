@@ -7,31 +7,25 @@ from typing import Any
 from lab.base.words import IommuMode
 from lab.boards.errors import CallError
 from lab.boards.guest import Guest
-from lab.boards.vmm import Vmm
-from lab.boards.vmms.qemu import program
 from lab.media import Stream
 from lab.runs.crossings.crossing import Crossing, Shared, facts_of, unsupported
 from lab.runs.crossings.guest_memory import WIDTH, exchange, guest_facts, matches
+from lab.runs.crossings.newest import newest
 from lab.sharing import VmmFacts, across, ended, transfers
 
 PATH = "host-blob"
-NEWEST = {"kind": "qemu", "binary": "qemu-11", "kernel": "backports"}
-"""What the path takes of the image: a VMM that has the device, a guest whose virtio-gpu imports."""
 
 
 def host_blob(crossing: Crossing, stream: Stream, **changes: Any) -> Shared:
     """The host allocates where its decoder reaches; the guest makes a blob of it without a copy.
 
-    ``changes``: another VMM or guest kernel than `NEWEST`, which then says why it cannot.
+    ``changes``: another VMM or guest kernel than the newest, which then says why it cannot.
     """
     agent = crossing.agent
-    wanted = {**NEWEST, **changes}
-    vmm = (crossing.board.target.vmm or Vmm()).model_copy(update=wanted)
-    found = agent.call("host_blob_capability", binary=program(vmm), timeout=60)
+    wanted, found = newest(crossing, changes)
     if lacking := unsupported(PATH, facts_of(found), crossing.decoder, stream):
         return lacking
-    socket = agent.call("host_blob_start")["socket"]
-    guest = crossing.guest(**wanted, memory_bar=socket)
+    guest = crossing.guest(**wanted)
     if not agent.call("host_blob_status")["shares"]:
         found["shared-memory-bar"] = (False, "the VMM did not take up vhost-user's shared memory (bit 22)")
     found |= guest.agent.call("bar_capability", timeout=60)

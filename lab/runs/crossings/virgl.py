@@ -94,7 +94,7 @@ def host3d_blob(crossing: Crossing, stream: Stream) -> Shared:
 
 def virgl_guest(crossing: Crossing) -> tuple[Guest, VmmFacts]:
     """The guest whose virtio-gpu draws; and what was found there."""
-    guest = crossing.guest(gpu="virgl-blob")
+    guest = crossing.guest(gpu="virgl-blob", backing="hugetlb")
     return guest, guest_facts(guest)
 
 
