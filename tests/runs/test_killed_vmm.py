@@ -46,7 +46,7 @@ SHORT = "guest-blob-contig,vfio-decoder"
 WANTED = os.environ.get("LAB_KILL_PATHS", SHORT)
 LATEST = {"virgl-texture": 30.0, "guest-copied": 20.0}
 """Seconds from the guest's ready line to the end of an experiment, about; of the others: 12."""
-pytestmark = [pytest.mark.board, pytest.mark.timeout(600 if KILLS == 1 else 0)]
+pytestmark = [pytest.mark.board, pytest.mark.timeout(900 if KILLS == 1 else 0)]
 KILL = """
 rm -f /run/lab/vm/console
 until [ -e /run/lab/vm/process ]; do sleep 0.1; done
@@ -54,6 +54,9 @@ until grep -q "{ready}" /run/lab/vm/console; do sleep 0.1; done
 sleep {delay:.2f}
 kill -9 $(cut -d" " -f1 /run/lab/vm/process)
 """
+MSI = "iova=0x0000000008000000 "
+"""VFIO maps the page for interrupts there; it goes with the domain, of which no event tells
+(Linux, drivers/iommu/dma-iommu.c, iommu_put_msi_cookie)."""
 TRACING = "/sys/kernel/tracing/instances/leaks"
 
 
@@ -73,6 +76,8 @@ class Board:
 
     def __init__(self, lab: Lab) -> None:
         self.board = lab.board(IommuMode.TRANSLATED)
+        # Loads drivers that map memory of their own and keep it: before the count begins.
+        self.board.agent.call("board_capabilities", device=self.board.target.decoders[0].device, timeout=120)
         events = f"for e in map unmap; do echo 1 > {TRACING}/events/iommu/$e/enable; done"
         self.shell(f"mkdir -p {TRACING}; {events}")
 
@@ -93,6 +98,8 @@ class Board:
         self.board.agent.call("reset")
         mapped = 0
         for line in self.shell(f"grep IOMMU: {TRACING}/trace").splitlines():
+            if MSI in line:
+                continue
             size = int(line.rpartition("=")[2], 0)
             mapped += -size if "unmapped_size=" in line else size
         return Left(
