@@ -37,7 +37,7 @@ TTL = 6.0
 FREE_WITHIN = TTL + 20.0
 VICTIMS = {"client": 5, "coordinator": 2, "exporter": 2, "janitor": 1, "lease": 1}
 """What is killed, and how often in proportion; a lease is ended by a kick."""
-SAVED = 16.0  # seconds: the coordinator saves its places every 15 s, and has none if it is killed before
+SAVED = 17.0  # seconds: the coordinator saves its places every 15 s, and has none if it is killed before
 
 
 @dataclass
@@ -140,11 +140,12 @@ class Chaos:
             lab.start_light_exporter(*self.names)
             with connect(lab.address, user="chaos") as session:
                 lab.add_places(session, *self.names)
+                made = time.monotonic()
                 lab.start_janitor()
                 for _ in range(len(self.names) + 2):
                     self._client(lab)
                 while not self._enough() and time.monotonic() - began < limit:
-                    self._strike(lab, session, early=time.monotonic() - began < SAVED)
+                    self._strike(lab, session, early=time.monotonic() - made < SAVED)
                     self._watch(session, self.random.uniform(0.3, 2.0))
                 for client in self.clients:
                     client.process.terminate()

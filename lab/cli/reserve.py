@@ -71,7 +71,7 @@ def reserve(
       lab reserve soc=rk3588 --for 2h --wait 30m
       lab reserve name=rock5b-1 -- labgrid-client console
     """
-    from lab.places import connect
+    from lab.places import connect, reminder
 
     command: list[str] = ctx.meta["command"]
     if command and hold is not None:
@@ -94,6 +94,7 @@ def reserve(
         if command:
             raise typer.Exit(_with_command(lease, command))
         lease.note()
+        reminder.start(session.address, lease.place, lease.holder, lease.until.timestamp())
         ui.out.print(
             f"{lease.place} is yours until {clock(lease.until)}.  "
             "lab shell · lab console · lab power cycle · lab extend 1h · lab release",

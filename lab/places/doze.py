@@ -24,6 +24,11 @@ QUESTIONS_PER_SECOND = 250.0
 """That all who wait together may put to the coordinator: a tenth or so of what it can answer."""
 
 
+def crowded(wire: Wire) -> bool:
+    """Whether so many places are held that even their holders do better without a stream."""
+    return sum(bool(one.acquired) for one in wire.places.values()) > CROWD
+
+
 def pause(waiting: int) -> float:
     """Seconds from one question to the next, among ``waiting``."""
     return max(PAUSE, waiting / QUESTIONS_PER_SECOND)

@@ -33,17 +33,23 @@ class Inventory:
 
     def places(self) -> list[Place]:
         """All places, by name."""
+        self._refresh()
         resources = dict(self._wire.resources)
         messages = sorted(self._wire.places.copy().items())
         return [view.place(message, resources) for _, message in messages]
 
     def place(self, name: str) -> Place:
         """The place ``name``. Raises ConfigError where there is none."""
+        self._refresh()
         message = self._wire.places.get(name)
         if message is None:
             known = ", ".join(sorted(self._wire.places)) or "it has none yet"
             raise ConfigError(f"the lab has no place '{name}'", hint=f"places: {known}")
         return view.place(message, dict(self._wire.resources))
+
+    def _refresh(self) -> None:
+        if self._wire.is_quiet:
+            loop.run(self._wire.refresh())
 
     def resources(self) -> dict[tuple[str, str, str], dict[str, Any]]:
         """What exporters offer: (exporter, group, name) -> cls, avail, acquired, params."""

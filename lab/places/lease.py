@@ -24,6 +24,7 @@ from lab.places.wire import Wire, pb
 
 # A lease counts as over this much before its end: the janitor's machine may notice first.
 MARGIN = 0.5
+SAVED = 16.0  # labgrid's coordinator saves its places every 15 s
 
 
 def boottime() -> float:
@@ -41,6 +42,7 @@ class HeldPlace:
         self.lost = ""
         self._on_lost = on_lost
         self._end = boottime() + info.until.timestamp() - wire.now()
+        self._began = boottime()
         self._confirmed = wire.incarnation
         self._next_beat = 0.0
         self._task: asyncio.Task[None] | None = None
@@ -58,6 +60,8 @@ class HeldPlace:
 
         Raises LeaseLostError.
         """
+        if self.wire.is_quiet:
+            await self._ask()
         while not self.lost:
             version = self.wire.version
             self._look()
@@ -90,7 +94,7 @@ class HeldPlace:
         now = view.moment(self.wire.now())
         try:
             # first the tag: should we die in between, the janitor sees at once that it is over
-            await self._write(self.info.ended(now))
+            await self._write(self.info.ended(now, by_holder=True))
             await release(self.wire, self.place, self.info.holder)
         except LabError as error:
             hint = f"the janitor frees it by {self.info.until:%H:%M:%S} UTC"
@@ -107,7 +111,16 @@ class HeldPlace:
         self._task = self._retake = None
 
     async def _watch(self) -> None:
+        try:
+            await self._keep()
+        except Exception as error:  # unwatched, it might be anyone's
+            self.lost = f"it cannot be watched any more ({error!r})"
+        self._on_lost(self.lost)
+
+    async def _keep(self) -> None:
         while not self.lost:
+            if self._may_be_quiet():
+                await self._keep_quietly()
             version = self.wire.version
             if self.wire.online and self._confirmed != self.wire.incarnation:
                 self._come_back()
@@ -118,7 +131,35 @@ class HeldPlace:
                 await self._beat()
             until = min(self._end - MARGIN, self._next_beat)
             await self.wire.wait_change(version, max(until - boottime(), 0.05))
-        self._on_lost(self.lost)
+
+    def _may_be_quiet(self) -> bool:
+        """Not at once: a coordinator that ends has saved our tag only after a while."""
+        wire, known = self.wire, self._confirmed == self.wire.incarnation
+        old = boottime() - self._began > max(self.info.notice, SAVED)
+        return self.info.notice > 0 and old and wire.online and known and wire.watchers == 1
+
+    async def _keep_quietly(self) -> None:
+        """In a crowded lab: without the stream, which tells of every other place as well."""
+        await self.wire.quiet()
+        while not self.lost and self.wire.is_quiet:
+            await asyncio.sleep(max(min(self._next_beat - boottime(), 1.0), 0.05))
+            if boottime() >= self._next_beat:
+                await self._ask()
+                await self._beat()
+            if self.wire.watchers > 1:
+                await self.wire.wake()
+            self._look()
+
+    async def _ask(self) -> None:
+        """Ask whether the place is ours. Whatever the trouble, the stream tells more about it."""
+        try:
+            await self.wire.refresh()
+            message = self.wire.places.get(self.place)
+            ours = message is not None and message.acquired == self.info.holder
+        except LabError:
+            ours = False
+        if not ours:
+            await self.wire.wake()
 
     def _look(self) -> None:
         """Find out whether the place is lost."""

@@ -67,6 +67,7 @@ class LeaseInfo:
 
     ``ttl``: seconds that each heartbeat adds; 0 for a timed lease, which no process keeps alive.
     ``over``: it was ended, by its holder or by somebody else; the tag stays to tell who was last.
+    ``notice``: seconds that may pass until its holder knows of that (lab.places.doze); 0: he is told at once.
     """
 
     holder: str
@@ -76,6 +77,7 @@ class LeaseInfo:
     ttl: float = 0.0
     reason: str = ""
     over: bool = False
+    notice: float = 0.0
 
     @property
     def timed(self) -> bool:
@@ -86,10 +88,15 @@ class LeaseInfo:
         """Whether it still runs."""
         return now < self.until and not self.over
 
+    def busy(self, now: datetime) -> bool:
+        """Whether its holder may still drive the board: until then nobody else must."""
+        return now < self.until
+
     def text(self) -> str:
         """As the tag's value: ``key=value`` words, the reason last for it may have spaces."""
         words = [f"holder={self.holder}", f"until={stamp(self.until)}", f"since={stamp(self.since)}"]
         words += [f"beat={stamp(self.beat)}", f"ttl={self.ttl:g}", *(["over=yes"] if self.over else [])]
+        words += [f"notice={self.notice:g}"] if self.notice else []
         reason = " ".join(self.reason.split())
         return " ".join(words) + (f" reason={reason}" if reason else "")
 
@@ -105,15 +112,17 @@ class LeaseInfo:
                 ttl=float(words["ttl"]),
                 reason=reason,
                 over="over" in words,
+                notice=float(words.get("notice", 0)),
                 **moments,
             )
         except (KeyError, ValueError):
             return None
 
-    def ended(self, now: datetime, reason: str | None = None) -> LeaseInfo:
-        """The same lease, over since ``now``."""
+    def ended(self, now: datetime, reason: str | None = None, *, by_holder: bool = False) -> LeaseInfo:
+        """The same lease, over since ``now``; somebody else than its holder has to give him notice."""
         said = self.reason if reason is None else reason
-        return replace(self, until=min(now, self.until), reason=said, over=True)
+        end = now if by_holder else now + timedelta(seconds=self.notice)
+        return replace(self, until=min(end, self.until), reason=said, over=True)
 
 
 @dataclass(frozen=True)

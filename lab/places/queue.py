@@ -18,7 +18,7 @@ from typing import Any
 
 from lab.base.errors import ConfigError, LabError
 from lab.places import view
-from lab.places.doze import CROWD, doze
+from lab.places.doze import CROWD, crowded, doze
 from lab.places.lease import release, set_tags
 from lab.places.model import HEALTH, LEASE, Health, LeaseInfo, Place, Waiting, aged, person
 from lab.places.wire import RefusedError, Wire, pb
@@ -73,10 +73,11 @@ class Seeker:
 
         Raises ConfigError where no place could ever do, LabError when ``wait`` seconds were not enough.
         """
-        self.candidates()
         self.wire.watchers += 1
+        await self.wire.wake()
         end = None if wait is None else _clock() + max(wait, 1.0)
         try:
+            self.candidates()
             while True:
                 version = self.wire.version
                 if self.wire.online and self._incarnation != self.wire.incarnation:
@@ -230,25 +231,28 @@ class Seeker:
             or self._not_before.get(place.name, 0.0) > _clock()
         ):
             return None
-        if place.last is not None and place.last.valid(now) and place.last.holder != me:
+        if place.last is not None and place.last.busy(now) and place.last.holder != me:
             # nobody has it acquired, yet someone's lease runs: cut off, or too late after a restart
             ttl = place.last.ttl or FOREIGN_TTL
             if self._respect.setdefault((place.name, place.last.holder), _clock() + ttl) > _clock():
                 return None
         seconds = self.wish.ttl if self.wish.hold is None else self.wish.hold
         ttl = self.wish.ttl if self.wish.hold is None else 0.0
-        info = LeaseInfo(me, now, now + timedelta(seconds=seconds), now, ttl, self.wish.reason)
+        until = now + timedelta(seconds=seconds)
+        notice = ttl / 3 if crowded(self.wire) and self.wire.watchers == 1 else 0.0
+        info = LeaseInfo(me, now, until, now, ttl, self.wish.reason, notice=notice)
         # first the tag: nobody ever sees a place acquired by one of us without a lease
         self._trying = place.name
         await set_tags(self.wire, place.name, {LEASE: info.text()})
         try:
             if place.acquired is None:
                 await self.wire.call("AcquirePlace", pb.AcquirePlaceRequest(placename=place.name))
+                await self.wire.sync()  # the answer may be here before the stream has told so
         except RefusedError as error:
             self._trying = ""
             self._refused[place.name] = f"{place.name} could not be taken ({error.message})"
             self._not_before[place.name] = _clock() + 5.0
-            await set_tags(self.wire, place.name, {LEASE: info.ended(now).text()})
+            await set_tags(self.wire, place.name, {LEASE: info.ended(now, by_holder=True).text()})
             return None
         return place.name, info
 

@@ -8,18 +8,15 @@ counts them. A coordinator that was restarted has forgotten who had acquired wha
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import importlib.util
 import itertools
 import os
-import sys
 import time
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import Any
 
 from lab.base.errors import LabError
+from lab.places.protocol import pb as pb
 
 # gRPC's fork handlers are for children that use gRPC; ours are programs, and it would warn of each.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
@@ -41,26 +38,8 @@ OPTIONS = [  # as labgrid's own client has them: a dead network is noticed withi
     # Channels of one process share a connection, but the coordinator knows a client by its connection.
     ("grpc.use_local_subchannel_pool", 1),
 ]
-MESSAGES = "labgrid.remote.generated.labgrid_coordinator_pb2"
-
-
-def _messages() -> Any:
-    """labgrid's protocol messages, without the half second that importing all of labgrid takes."""
-    if MESSAGES in sys.modules:
-        return sys.modules[MESSAGES]
-    package = importlib.util.find_spec("labgrid")
-    if package is None or package.origin is None:
-        raise LabError("labgrid is not installed", hint="./bootstrap.sh")
-    file = Path(package.origin).parent / "remote/generated/labgrid_coordinator_pb2.py"
-    spec = importlib.util.spec_from_file_location("labgrid_coordinator_pb2", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-pb = _messages()
+BROKEN = (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError, asyncio.CancelledError)
+"""What gRPC raises where a connection ends under a call."""
 
 
 class RefusedError(LabError):
@@ -87,6 +66,8 @@ class Wire:
         self._changed = asyncio.Event()
         self._version = 0
         self._task: asyncio.Task[None] | None = None
+        self.is_quiet = False
+        self._switch = asyncio.Lock()
         self.watchers = 0  # who needs the stream: leases, and those who wait for one
 
     async def open(self, timeout: float = CONNECT_TIMEOUT) -> None:
@@ -112,16 +93,28 @@ class Wire:
 
     async def quiet(self) -> None:
         """Close the stream, and be told nothing more; calls still work."""
-        await self.close()
-        self._channel = self._new_channel()
-        self.online = True
+        async with self._switch:
+            if self.is_quiet or self.watchers > 1:
+                return
+            await self.close()
+            self._channel = self._new_channel()
+            self.is_quiet = self.online = True
 
     async def wake(self) -> None:
         """After ``quiet``: have the stream again, as soon as the coordinator is there."""
-        self.online = False
-        await self.close()
-        self.start()
-        await self.wait_online(CONNECT_TIMEOUT)
+        async with self._switch:
+            if not self.is_quiet:
+                return
+            self.is_quiet = self.online = False
+            await self.close()
+            self.start()
+            await self.wait_online(CONNECT_TIMEOUT)
+
+    async def refresh(self) -> None:
+        """While ``quiet``: have the places as they are now. Raises LabError."""
+        answer = await self.call("GetPlaces", pb.GetPlacesRequest())
+        self._know({one.name: one for one in answer.places})
+        self.touch()
 
     def now(self) -> float:
         """The coordinator's clock, in seconds since the epoch."""
@@ -174,7 +167,8 @@ class Wire:
             if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
                 raise LabError(f"the coordinator at {self.address} does not answer {method}") from None
             raise RefusedError(f"coordinator: {error.details() or error.code().name}") from None
-        except (asyncio.InvalidStateError, grpc.aio.UsageError):
+        except BROKEN as error:
+            _unless_cancelled(error)
             raise LabError(f"the coordinator at {self.address} is gone") from None
 
     def settled(self, place: Any) -> bool:
@@ -197,18 +191,20 @@ class Wire:
         event = self._syncs[number] = asyncio.Event()
         request = pb.ClientInMessage()
         request.sync.id = number
-        with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError, TimeoutError):
+        try:
             await self._stream.write(request)
             async with asyncio.timeout(CALL_TIMEOUT):
                 await event.wait()
+        except (*BROKEN, TimeoutError) as error:
+            _unless_cancelled(error)
         self._syncs.pop(number, None)
 
     async def _keep_connected(self) -> None:
         while True:
             try:
                 await self._connect_once()
-            except grpc.aio.AioRpcError:
-                pass
+            except BROKEN as error:
+                _unless_cancelled(error)
             finally:
                 self.online = False
                 channel, self._channel = self._channel, None
@@ -238,13 +234,17 @@ class Wire:
             if message.HasField("sync") and (event := self._syncs.pop(message.sync.id, None)):
                 event.set()
             elif message.HasField("sync"):
-                self.places, self.resources = places, resources
-                self.allocated = {one.reservation: one.name for one in places.values() if one.reservation}
+                self.resources = resources
+                self._know(places)
                 self.incarnation += 1
                 self.since = time.monotonic()
                 self.online = True
             if self.online:
                 self.touch()
+
+    def _know(self, places: dict[str, Any]) -> None:
+        self.places = places
+        self.allocated = {one.reservation: one.name for one in places.values() if one.reservation}
 
     def _new_channel(self) -> Any:
         options = list(OPTIONS)
@@ -290,6 +290,13 @@ class Wire:
                 resources[key] = update.resource
             case "del_resource":
                 resources.pop(_path(update.del_resource), None)
+
+
+def _unless_cancelled(error: BaseException) -> None:
+    """Raise ``error`` where this task itself is cancelled: gRPC cancels calls of a closed channel too."""
+    task = asyncio.current_task()
+    if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+        raise error
 
 
 _SYNC = itertools.count(1)
