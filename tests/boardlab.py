@@ -31,6 +31,11 @@ class BoardLab(LightLab):
             for name, target in targets.items():
                 self.add_places(session, name, exporter="rack", soc=target.soc, target=boards[name])
 
+    def all_off(self) -> None:
+        """Switch every board off."""
+        for name in self.rack.names:
+            self.rack.request("PUT", f"/{name}", b"0")
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:

@@ -21,6 +21,7 @@ from lab.cli import (
     compare,
     decode,
     doctor,
+    health,
     images,
     rack,
     report,
@@ -69,6 +70,7 @@ app.command("extend")(reserve.extend)
 app.command("release")(reserve.release)
 app.command("quarantine")(upkeep.quarantine)
 app.command("heal")(upkeep.heal)
+app.command("health")(health.health)
 app.command("janitor")(upkeep.janitor)
 app.command("test", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
     check.own_checks

@@ -9,7 +9,7 @@ from typing import Any
 
 from lab.base.errors import ConfigError
 from lab.places import loop, view
-from lab.places.model import HEALTH, HEALTH_REASON, JANITOR, Health, Place, Waiting
+from lab.places.model import HEALTH, HEALTH_REASON, JANITOR, MISSES, Health, Place, Waiting
 from lab.places.wire import Wire, pb
 
 
@@ -82,7 +82,8 @@ class Inventory:
         known = health is not Health.UNKNOWN
         since = f"since {self.now():%Y-%m-%d %H:%M} UTC"
         said = ", ".join(filter(None, (reason, since))) if known else ""
-        self.set_tags(place, {HEALTH: health.value if known else "", HEALTH_REASON: said})
+        counted = {MISSES: ""} if health is Health.HEALTHY else {}
+        self.set_tags(place, {HEALTH: health.value if known else "", HEALTH_REASON: said, **counted})
 
     def create(self, place: str, tags: Mapping[str, str] = {}, matches: Collection[str] = ()) -> None:
         """Make a place; matches are ``EXPORTER/GROUP/CLASS[/NAME]``. It has no health yet."""

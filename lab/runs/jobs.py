@@ -35,8 +35,7 @@ def lab_jobs(request: Request, places: Sequence[Place]) -> list[Job]:
     A SoC stands for every kind of board with it in the lab. Raises ConfigError: no place is what was
     asked for, or two of them are boards of one kind, which a run measures once.
     """
-    found = [*_named(request, places), *_by_soc(request, places)]
-    found += [Job(target, {"target": target}) for target in request.targets]
+    found = [*_named(request, places), *_by_soc(request, places), *_by_target(request, places)]
     jobs: dict[str, Job] = {}
     for job in found:
         other = jobs.setdefault(job.target, job)
@@ -66,6 +65,15 @@ def _by_soc(request: Request, places: Sequence[Place]) -> Iterator[Job]:
             raise ConfigError(f"the lab has no board with SoC '{soc}'", hint=hint)
         for target in dict.fromkeys(_target(place) for place in boards):
             yield Job(target, {"soc": soc, "target": target})
+
+
+def _by_target(request: Request, places: Sequence[Place]) -> Iterator[Job]:
+    known = sorted({place.target for place in places if place.target})
+    for target in request.targets:
+        if target not in known:
+            hint = f"it has {', '.join(known)}" if known else "no place has a tag target: lab sync LAB.yaml"
+            raise ConfigError(f"the lab has no board of target '{target}'", hint=hint)
+        yield Job(target, {"target": target})
 
 
 def _target(place: Place) -> str:
