@@ -83,7 +83,8 @@ def picture(session: Session, asked: dict[str, str]) -> Group:
         return Group(Text(f"the lab at {session.address} has no places{which}"))
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("PLACE", "SOC", "TAGS", "HEALTH", "HELD BY", "UNTIL", "WAITING", ""):
-        table.add_column(column, no_wrap=bool(column), overflow="fold")
+        wraps = column in ("TAGS", "")  # what a narrow terminal takes from first
+        table.add_column(column, no_wrap=not wraps, overflow="fold")
     for place in places:
         count = sum(not one.place and place.satisfies(one.filters) for one in waiting)
         table.add_row(
