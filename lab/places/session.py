@@ -10,9 +10,10 @@ import re
 import secrets
 import socket
 from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import Future
 from types import TracebackType
 
-from lab.base.errors import ConfigError
+from lab.base.errors import ConfigError, LabError
 from lab.places import loop, notes
 from lab.places.address import coordinator_address
 from lab.places.held import Lease
@@ -48,6 +49,7 @@ class Session(Inventory):
         self.address = address
         self.identity = identity
         self._leases: list[Lease] = []
+        self._seeking: set[Future[Lease]] = set()
         self._wire: Wire = loop.run(self._open())
 
     async def _open(self) -> Wire:
@@ -55,8 +57,14 @@ class Session(Inventory):
         await wire.open()
         return wire
 
+    def stop_waiting(self) -> None:
+        """Make every ``reserve`` that waits, in whichever thread, leave the queue and raise LabError."""
+        for future in list(self._seeking):
+            future.cancel()
+
     def close(self) -> None:
         """Give back what is held by heartbeats, and leave."""
+        self.stop_waiting()
         for lease in list(self._leases):
             lease.close()
         loop.run(self._wire.close())
@@ -100,17 +108,22 @@ class Session(Inventory):
         wish = Wish(dict(filters), hold, ttl, reason, priority, frozenset(exclude), healthy)
         news: queue.SimpleQueue[Waiting | None] = queue.SimpleQueue()
         future = loop.start(self._seek(wish, wait, news, on_lost))
+        self._seeking.add(future)
         try:
             while (told := news.get()) is not None:
                 if on_wait is not None:
                     on_wait(told)
-            return future.result()
         except BaseException:
-            future.cancel()
+            future.cancel()  # counts as done at once: it has left the queue when it says so itself
             with contextlib.suppress(queue.Empty):
-                while not future.done() and news.get(timeout=15.0) is not None:
+                while news.get(timeout=15.0) is not None:
                     pass
             raise
+        finally:
+            self._seeking.discard(future)
+        if future.cancelled():
+            raise LabError("the wait was broken off")
+        return future.result()
 
     async def _seek(
         self,

@@ -98,6 +98,9 @@ def execute(
         try:
             crew.run(jobs)
         except BaseException:
+            if session is not None:
+                crew.ended.set()
+                session.stop_waiting()
             crew.end(STOP if session is not None else GRACE)
             raise
 
