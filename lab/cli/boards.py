@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from lab.places import Place, Session, Waiting
 
 HEALTH = {"healthy": Text("healthy", "green"), "quarantined": Text("quarantined", "red")}
+WIDE = 110
+"""Columns of a terminal from which on all tags of a place stand in one line."""
 SHOWN_OTHERWISE = {"soc"}
 
 
@@ -82,18 +84,19 @@ def picture(session: Session, asked: dict[str, str]) -> Group:
         which = " with these tags" if asked else " yet (lab sync LAB.yaml makes them)"
         return Group(Text(f"the lab at {session.address} has no places{which}"))
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("PLACE", "SOC", "TAGS", "HEALTH", "HELD BY", "UNTIL", "WAITING", ""):
-        wraps = column in ("TAGS", "")  # what a narrow terminal takes from first
-        table.add_column(column, no_wrap=not wraps, overflow="fold")
-    for place in places:
-        count = sum(not one.place and place.satisfies(one.filters) for one in waiting)
+    waited = [sum(not one.place and place.satisfies(one.filters) for one in waiting) for place in places]
+    queued = ("WAITING",) if any(waited) else ()
+    for column in ("PLACE", "SOC", "TAGS", "HEALTH", "HELD BY", "UNTIL", *queued, ""):
+        table.add_column(column, no_wrap=bool(column), overflow="fold")
+    between = " " if ui.out.width >= WIDE else "\n"
+    for place, count in zip(places, waited, strict=True):
         table.add_row(
             place.name,
             place.soc or "-",
-            " ".join(f"{key}={value}" for key, value in _other_tags(place).items()) or "-",
+            between.join(f"{key}={value}" for key, value in _other_tags(place).items()) or "-",
             HEALTH.get(place.health.value, Text("unknown", "yellow")) if place.live else Text("dead", "red"),
             *_holder(place),
-            str(count or "-"),
+            *([str(count or "-")] if queued else []),
             Text(_note(place), "dim"),
         )
     parts: list[Any] = [table]
