@@ -7,35 +7,16 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import fcntl
-import mmap
 import os
 
 from . import drm, files, ioctl, pagemap, virtgpu
 from .dmabuf import DmaBuf
+from .memfd import HUGE, MFD_HUGE_2MB, MFD_HUGETLB, PAGE, MemFd, UnavailableError, reserve, whole
 from .modules import load
 from .scatter import OneCpu, Poison
 
-PAGE = 4096
-HUGE = 2 << 20
-MFD_CLOEXEC, MFD_ALLOW_SEALING, MFD_HUGETLB, MFD_HUGE_2MB = 1, 2, 4, 21 << 26
-F_ADD_SEALS, F_SEAL_SHRINK = 1033, 2
-HUGE_PAGES = "/proc/sys/vm/nr_hugepages"
 SHMEM_HUGE = "/sys/kernel/mm/transparent_hugepage/shmem_enabled"
 ATTEMPTS = 8  # at a scattered memfd; each failed one keeps its pages until the end, so the next gets others
-
-
-class UnavailableError(Exception):
-    """This board has no such allocator (no module, no device, no heap): the cell is unsupported."""
-
-
-class udmabuf_create(ctypes.Structure):  # noqa: D101
-    _fields_ = (
-        ("memfd", ctypes.c_uint32),
-        ("flags", ctypes.c_uint32),
-        ("offset", ctypes.c_uint64),
-        ("size", ctypes.c_uint64),
-    )
 
 
 class dma_heap_allocation_data(ctypes.Structure):  # noqa: D101
@@ -47,67 +28,7 @@ class dma_heap_allocation_data(ctypes.Structure):  # noqa: D101
     )
 
 
-UDMABUF_CREATE = ioctl.write("UDMABUF_CREATE", "u", 0x42, udmabuf_create)
-UDMABUF_FLAGS_CLOEXEC = 1
 DMA_HEAP_IOCTL_ALLOC = ioctl.both("DMA_HEAP_IOCTL_ALLOC", "H", 0, dma_heap_allocation_data)
-
-
-def whole(size: int, unit: int) -> int:
-    """Round ``size`` up to a multiple of ``unit``."""
-    return -(-size // unit) * unit
-
-
-class MemFd:
-    """A sealed memfd that is mapped, so that its pages' addresses can be read."""
-
-    def __init__(self, size: int, flags: int = 0) -> None:
-        self.fd = os.memfd_create("sharelab", flags | MFD_CLOEXEC | MFD_ALLOW_SEALING)
-        self.size = size
-        self.map: mmap.mmap | None = None
-        try:
-            os.ftruncate(self.fd, size)
-            fcntl.fcntl(self.fd, F_ADD_SEALS, F_SEAL_SHRINK)  # udmabuf demands it
-            self.map = mmap.mmap(self.fd, size)
-        except BaseException:
-            self.close()
-            raise
-
-    def touch(self, offset: int) -> None:
-        """Fault one page in."""
-        assert self.map is not None
-        self.map[offset] = 0
-
-    def pages(self, size: int) -> list[int] | None:
-        """Return the physical addresses of the first ``size`` bytes, where they are now."""
-        assert self.map is not None
-        for offset in range(0, size, PAGE):
-            _ = self.map[offset]  # a page that moved while it was pinned has to be faulted in again
-        view = ctypes.c_char.from_buffer(self.map)
-        try:
-            return pagemap.physical(ctypes.addressof(view), size)
-        finally:
-            del view
-
-    def udmabuf(self, size: int) -> int:
-        """Return a new udmabuf file descriptor over the first ``size`` bytes."""
-        try:
-            device = os.open("/dev/udmabuf", os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
-            raise UnavailableError("no /dev/udmabuf: the kernel was built without CONFIG_UDMABUF") from None
-        try:
-            request = udmabuf_create(memfd=self.fd, flags=UDMABUF_FLAGS_CLOEXEC, size=size)
-            return UDMABUF_CREATE(device, request)  # the descriptor is what the ioctl returns
-        finally:
-            os.close(device)
-
-    def close(self) -> None:
-        """Unmap and close."""
-        if self.map is not None:
-            self.map.close()
-            self.map = None
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
 
 
 class Allocator:
@@ -183,19 +104,6 @@ class Udmabuf2M(Allocator):
         buffer.pages = memory.pages(size)
         buffer.runs = pagemap.runs(buffer.pages) if buffer.pages else None
         return buffer
-
-
-def reserve(count: int) -> None:
-    """See that ``count`` huge pages of 2 MiB are free; ``OSError`` ENOMEM if memory is too fragmented."""
-    memory = files.meminfo(files.read("/proc/meminfo"))
-    if memory.get("Hugepagesize") != HUGE:
-        raise UnavailableError("huge pages of this kernel are not 2 MiB")
-    lacking = count - (memory["HugePages_Free"] - memory["HugePages_Rsvd"])
-    if lacking > 0:
-        files.write(HUGE_PAGES, str(memory["HugePages_Total"] + lacking))
-        memory = files.meminfo(files.read("/proc/meminfo"))
-        if memory["HugePages_Free"] - memory["HugePages_Rsvd"] < count:
-            raise OSError(errno.ENOMEM, f"could not reserve {count} huge pages of 2 MiB")
 
 
 class DumbBuffer(Allocator):

@@ -6,8 +6,8 @@ import ctypes
 import os
 
 from . import buffers, ioctl
-from .allocators import PAGE, whole
 from .dmabuf import DmaBuf
+from .memfd import PAGE, whole
 from .modules import load, wait_for
 
 TYPE_CHECKING = False

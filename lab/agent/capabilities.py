@@ -13,7 +13,7 @@ import re
 import struct
 import time
 
-from . import allocators, drm, files, virtgpu
+from . import drm, files, memfd, virtgpu
 from .dmabuf import DmaBuf
 from .iommu import iommu
 
@@ -106,7 +106,7 @@ def gpu_host_blob(size: int, capset: str | None = None, keep: bool = True) -> di
     finally:
         os.close(fd)
     kind = capset or next((name for name in ("virgl2", "virgl") if name in offered), None)
-    size = allocators.whole(size, allocators.PAGE)
+    size = memfd.whole(size, memfd.PAGE)
     command = texture_command(WIDTH, size // (4 * WIDTH))
     log = KernelLog()
     try:
@@ -210,10 +210,10 @@ def _window(param: int | None) -> Found:
 
 def _import(fd: int) -> Found:
     """Import a udmabuf: the one exporter that every kernel here has."""
-    memory = allocators.MemFd(4096)
+    memory = memfd.MemFd(4096)
     try:
         buffer = DmaBuf(memory.udmabuf(4096), extra=[memory])
-    except (OSError, allocators.UnavailableError) as error:
+    except (OSError, memfd.UnavailableError) as error:
         memory.close()
         return False, f"nothing to import: {error}"
     try:

@@ -10,8 +10,8 @@ import errno
 import os
 
 from . import buffers, pagemap
-from .allocators import HUGE, MFD_HUGE_2MB, MFD_HUGETLB, PAGE, MemFd, reserve, whole
 from .dmabuf import DmaBuf
+from .memfd import HUGE, MFD_HUGE_2MB, MFD_HUGETLB, PAGE, MemFd, reserve, whole
 from .vhost_device import Device
 
 TYPE_CHECKING = False

@@ -9,12 +9,13 @@ import errno
 import time
 
 from . import videodev2 as v
-from .allocators import UnavailableError, find
+from .allocators import find
 from .buffers import get
 from .decoder import Decoder
 from .dmabuf import DmaBuf, attachments
 from .iommu import iommu
 from .kmsg import kmsg, probe_error
+from .memfd import UnavailableError
 from .trace import runs
 from .v4l2 import device_of, node_of
 from .watch import Watch

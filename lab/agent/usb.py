@@ -13,8 +13,8 @@ import os
 import time
 
 from . import files
-from .allocators import MemFd, whole
 from .buffers import get
+from .memfd import MemFd, whole
 from .modules import load
 from .watch import Watch
 

@@ -13,7 +13,7 @@ import select
 import signal
 import time
 
-from . import allocators, files
+from . import files, memfd
 from .modules import load
 from .qmp import Qmp
 
@@ -259,7 +259,7 @@ def _disconnect() -> None:
 
 
 def _hugepages() -> int:
-    return int(files.read_or_none(allocators.HUGE_PAGES) or 0)
+    return int(files.read_or_none(memfd.HUGE_PAGES) or 0)
 
 
 def _reserve(count: int) -> int:
@@ -273,7 +273,7 @@ def _reserve(count: int) -> int:
             errno.ENOMEM, f"{count * HUGE >> 20} MiB of huge pages: the board has {free >> 20} MiB to give"
         )
     try:
-        allocators.reserve(count)
+        memfd.reserve(count)
     except OSError:
         _give_back(_hugepages() - before)
         raise
@@ -282,7 +282,7 @@ def _reserve(count: int) -> int:
 
 def _give_back(pages: int) -> None:
     if pages:
-        files.write(allocators.HUGE_PAGES, str(max(_hugepages() - pages, 0)))
+        files.write(memfd.HUGE_PAGES, str(max(_hugepages() - pages, 0)))
 
 
 def _tail(name: str, mark: int) -> bytes | None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.agent import allocators, dmabuf, drm, ioctl, kms, videodev2, virtgpu
+from lab.agent import allocators, dmabuf, drm, ioctl, kms, memfd, videodev2, virtgpu
 
 # Printed by a C program that includes <linux/videodev2.h>, <linux/dma-buf.h>, <linux/dma-heap.h>,
 # <linux/udmabuf.h>, <drm/drm_mode.h>, <drm/drm.h>, <drm/virtgpu_drm.h> of Linux 6.12.
@@ -97,7 +97,7 @@ OFFSETS = {
 }
 REQUESTS = {
     request.name: request
-    for module in (videodev2, dmabuf, drm, kms, virtgpu, allocators)
+    for module in (videodev2, dmabuf, drm, kms, virtgpu, allocators, memfd)
     for request in vars(module).values()
     if isinstance(request, ioctl.Request)
 }

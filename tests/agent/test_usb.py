@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.agent import capabilities, usb, vfio
-from lab.agent.allocators import MemFd
 from lab.agent.dmabuf import DmaBuf
+from lab.agent.memfd import MemFd
 
 PCI = "/sys/devices/platform/4010000000.pcie/pci0000:00"
 
