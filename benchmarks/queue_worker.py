@@ -93,7 +93,7 @@ async def work(kind: str, address: str, worker: int, jobs: int, together: int, h
         for number in todo:
             print(json.dumps(await job(address, number, hold)), file=sys.__stdout__, flush=True)
 
-    await asyncio.gather(*(runner(random.uniform(0, hold)) for _ in range(together)))
+    await asyncio.gather(*(runner(random.uniform(0, 2 * hold)) for _ in range(together)))
 
 
 if __name__ == "__main__":

@@ -167,7 +167,7 @@ class Janitor:
             request.filters["main"].filter.update(JANITOR)
             answer = (await self.wire.call("CreateReservation", request)).reservation
             self._marker = answer.token
-            self.wire.offset = answer.created - time.time()
+            self.wire.hear_clock(answer.created)
         self._polled = time.monotonic()
 
     async def _cancel(self, token: str) -> None:

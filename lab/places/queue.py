@@ -179,8 +179,7 @@ class Seeker:
             request = pb.CreateReservationRequest(prio=aged(self.wish.priority, self._since))
             request.filters["main"].filter.update(filters)
             answer = (await self.wire.call("CreateReservation", request)).reservation
-            if not self._mine:
-                self.wire.offset = answer.created - time.time()
+            self.wire.hear_clock(answer.created)
             self._mine[answer.token] = answer
             self._polled[answer.token] = _clock()
             lucky |= answer.state == view.ALLOCATED

@@ -11,6 +11,7 @@ import asyncio
 import itertools
 import os
 import time
+from collections import deque
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import Any
@@ -58,7 +59,7 @@ class Wire:
         self.allocated: dict[str, str] = {}  # reservation -> place
         self.incarnation = 0
         self.since = 0.0  # when this incarnation began, of time.monotonic()
-        self.offset = 0.0  # the coordinator's clock minus ours, in seconds
+        self._offsets: deque[float] = deque(maxlen=8)  # the coordinator's clock minus ours, in seconds
         self.online = False
         self._channel: Any = None
         self._stream: Any = None
@@ -118,7 +119,11 @@ class Wire:
 
     def now(self) -> float:
         """The coordinator's clock, in seconds since the epoch."""
-        return time.time() + self.offset
+        return time.time() + max(self._offsets, default=0.0)
+
+    def hear_clock(self, moment: float) -> None:
+        """The coordinator's clock was ``moment`` a while ago; of the last few, the shortest while counts."""
+        self._offsets.append(moment - time.time())
 
     @property
     def version(self) -> int:
@@ -272,8 +277,7 @@ class Wire:
                 place = update.place
                 known = places.get(place.name)
                 if self.online and known is not None and place.changed != known.changed:
-                    # it has just been touched, so this is the coordinator's time
-                    self.offset = place.changed - time.time()
+                    self.hear_clock(place.changed)  # it has just been touched
                 places[place.name] = place
                 if known is not None and known.reservation:
                     self.allocated.pop(known.reservation, None)

@@ -1,0 +1,133 @@
+"""Reserving from Python: order, limits, what is avoided, what a restart of the coordinator leaves."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from lab.base.errors import ConfigError, LabError
+from lab.places import Lease, Session, Waiting, connect
+from lab.places.model import MAX_PER_USER
+from tests.lightlab import LightLab, eventually
+
+NAMES = ("one", "two", "three")
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LightLab]:
+    with LightLab(tmp_path_factory.mktemp("lab")) as lab:
+        with connect(lab.address) as session:
+            lab.add_places(session, *NAMES, exporter=None)
+        lab.start_janitor()
+        yield lab
+
+
+@pytest.fixture
+def session(lab: LightLab) -> Iterator[Session]:
+    with connect(lab.address, user="alice") as session:
+        yield session
+        for name in NAMES:
+            session.kick(name)
+
+
+class Waiter:
+    """Somebody who waits in a thread of his own."""
+
+    def __init__(self, reserve: Callable[[], Lease]) -> None:
+        self.lease: Lease | None = None
+        self._thread = threading.Thread(target=self._run, args=(reserve,))
+        self._thread.start()
+
+    def _run(self, reserve: Callable[[], Lease]) -> None:
+        self.lease = reserve()
+
+    def join(self) -> Lease:
+        self._thread.join(20)
+        assert self.lease is not None
+        return self.lease
+
+
+def test_the_higher_priority_is_served_first(lab: LightLab, session: Session) -> None:
+    held = session.reserve({"name": "one"})
+    with connect(lab.address, user="low") as low, connect(lab.address, user="high") as high:
+        first = Waiter(lambda: low.reserve({"name": "one"}, wait=20))
+        eventually(lambda: len(session.waiting()) == 1)
+        second = Waiter(lambda: high.reserve({"name": "one"}, wait=20, priority=3))
+        eventually(lambda: len(session.waiting()) == 2)
+        assert [(one.owner.split("/")[1][:3], one.priority) for one in session.waiting()] == [
+            ("hig", 3),
+            ("low", 0),
+        ]
+        held.release()
+        second.join().release()
+        first.join().release()
+
+
+def test_what_is_excluded_is_not_given_though_it_is_free(session: Session) -> None:
+    taken = {session.reserve({"soc": "rk3588"}, wait=5, exclude=["one"]).place for _ in range(2)}
+    assert taken == {"two", "three"}
+    with pytest.raises(LabError, match="came free"):
+        session.reserve({"soc": "rk3588"}, wait=1, exclude=["one"])
+    with pytest.raises(ConfigError, match="besides"):
+        session.reserve({"soc": "rk3588"}, wait=1, exclude=NAMES)
+
+
+def test_one_person_holds_no_more_places_than_the_lab_allows(lab: LightLab, session: Session) -> None:
+    for name in NAMES:
+        session.set_tags(name, {MAX_PER_USER: "2"})
+    leases = [session.reserve({"soc": "rk3588"}, wait=5) for _ in range(2)]
+    told: list[Waiting] = []
+    with connect(lab.address, user="alice") as same, pytest.raises(LabError):
+        same.reserve({"soc": "rk3588"}, wait=3, on_wait=told.append)
+    assert "alice holds as many places as one may" in told[0].note
+    with connect(lab.address, user="bob") as other:
+        other.reserve({"soc": "rk3588"}, wait=5).release()
+    leases[0].release()
+    session.reserve({"soc": "rk3588"}, wait=5)
+    for name in NAMES:
+        session.set_tags(name, {MAX_PER_USER: ""})
+
+
+def test_a_kick_is_known_at_once_and_says_why(session: Session) -> None:
+    heard: list[str] = []
+    lease = session.reserve({"name": "one"}, on_lost=heard.append)
+    lease.check()
+    session.kick("one", "maintenance")
+    assert lease.lost.wait(2)
+    assert "maintenance" in lease.lost_reason
+    with pytest.raises(LabError, match="no longer ours"):
+        lease.check()
+    eventually(lambda: heard == [lease.lost_reason], timeout=2)
+
+
+def test_a_lock_of_plain_labgrid_client_is_left_alone(lab: LightLab, session: Session) -> None:
+    from lab.places.wire import pb
+
+    session.call("AcquirePlace", pb.AcquirePlaceRequest(placename="two"))
+    time.sleep(3)
+    assert session.place("two").acquired == session.identity
+    assert session.place("two").lease is None
+    assert "locked without a lease" in lab.lab_says("boards")
+
+
+def test_after_a_restart_of_the_coordinator_everyone_has_what_he_had(lab: LightLab, session: Session) -> None:
+    """A holder takes his place again, the janitor does so for a timed lease; who waits stays behind them."""
+    held = session.reserve({"name": "one"}, ttl=30)
+    timed = session.reserve({"name": "two"}, hold=600)
+    assert timed.info.timed
+    with connect(lab.address, user="bob") as other:
+        waiter = Waiter(lambda: other.reserve({"name": "one"}, wait=30))
+        time.sleep(17)  # the coordinator saves its places every 15 s
+        lab.kill("coordinator")
+        lab.start_coordinator()
+        held.check()
+        assert session.place("one").acquired == held.holder
+        eventually(lambda: session.place("two").acquired == timed.holder, timeout=10)
+        assert waiter.lease is None
+        held.release()
+        waiter.join().release()
+    timed.release()
+    assert not held.lost.is_set()
