@@ -66,7 +66,7 @@ def browse(chromium: Browser) -> Iterator[Open]:
     yield opened
     for context in contexts:
         context.close()
-    assert complaints == []
+    assert not complaints, "\n".join(complaints)
 
 
 def fits(page: Page) -> bool:

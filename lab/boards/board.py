@@ -58,6 +58,7 @@ class Board:
         log_tail: Callable[[], str] | None,
         snapshots: Snapshots | None,
         name: str,
+        console: Path | None,
     ) -> None:
         """Use `open`."""
         from lab.boards.console import ConsoleLog
@@ -83,7 +84,7 @@ class Board:
         self._agent: Agent | None = None
         self._facts: dict[str, Any] | None = None
         self._snapshots = snapshots
-        self._console = ConsoleLog(self._strategy.console)
+        self._console = ConsoleLog(self._strategy.console, console)
 
     @classmethod
     def open(
@@ -95,11 +96,13 @@ class Board:
         log_tail: Callable[[], str] | None = None,
         snapshots: Snapshots | None = None,
         name: str = "",
+        console: Path | None = None,
     ) -> Self:
         """Take the board that the labgrid environment file describes; nothing is switched yet.
 
         ``name`` is its place, for messages; by default the target's name.
         ``log_tail`` gives the last lines of what powers the board (a rack's log) for error messages.
+        ``console``: a file for what it writes to its serial console, as it is read.
         ``snapshots``: where the board's boots are saved, for the next one to go on from; None: never.
         Raises ConfigError where labgrid cannot build it, LabError where its coordinator cannot be reached.
         """
@@ -108,7 +111,7 @@ class Board:
 
         try:
             found = labgrid.Environment(str(environment))
-            return cls(found, target, image, log_tail, snapshots, name or target.name)
+            return cls(found, target, image, log_tail, snapshots, name or target.name, console)
         except (InvalidConfigError, NoSupplierFoundError) as error:
             raise ConfigError(f"labgrid: {error}", file=environment) from error
         except SharelabError:

@@ -28,6 +28,7 @@ from lab.cli import (
     reserve,
     results,
     run,
+    serve,
     shell,
     sync,
     targets,
@@ -57,6 +58,7 @@ app.command("boot")(board.boot)
 app.add_typer(targets.app, name="targets")
 app.add_typer(results.app, name="results")
 app.command("report")(report.report)
+app.command("serve")(serve.serve)
 app.command("sync")(sync.sync)
 app.command("compare")(compare.compare)
 app.command("ci")(ci.ci)

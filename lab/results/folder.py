@@ -55,6 +55,15 @@ class RunFolder:
         return self.path / "results.jsonl"
 
     @property
+    def events(self) -> Path:
+        """What happens while it runs, as JSON lines: for the eyes only, results are in the log."""
+        return self.path / "events.jsonl"
+
+    def console(self, board: str) -> Path:
+        """What ``board`` writes to its serial console while it runs."""
+        return self.path / f"console-{board.replace('/', '-')}.log"
+
+    @property
     def report(self) -> Path:
         """The HTML report."""
         return self.path / "report.html"

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from lab.base.words import IommuMode, Status
 from lab.results.exits import outcome_code
-from lab.results.look import MODES, STATUSES
+from lab.results.look import MODES, STATUSES, Look
 from lab.results.model import Run, iso
 from lab.results.outcome import Outcome
 
@@ -42,6 +42,11 @@ class RunLine:
             counts=outcome.counts,
             exit_code=int(outcome_code(outcome)),
         )
+
+    @property
+    def looks(self) -> list[tuple[Look, int]]:
+        """The counts with how each status is shown."""
+        return [(STATUSES[status], count) for status, count in self.counts.items()]
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``."""

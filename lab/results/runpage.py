@@ -48,11 +48,13 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class RunPage:
-    """All that the page shows. ``grave`` names the look of the headline's colour."""
+    """All that the page shows. ``grave`` names the look of the headline's colour.
+
+    ``code``: the exit code; None while the run goes on."""
 
     run: Run | None
     summary: str
-    code: int
+    code: int | None
     grave: str
     started: datetime | None
     seconds: float
@@ -70,22 +72,15 @@ class RunPage:
 
 
 def run_page(
-    outcome: Outcome, trends: Trends | None = None, source: Callable[[Result], str] | None = None
+    outcome: Outcome,
+    trends: Trends | None = None,
+    source: Callable[[Result], str] | None = None,
+    *,
+    ended: bool = True,
 ) -> RunPage:
     """The page of ``outcome``. With ``source`` evidence is left out and linked to."""
     wrong = len(outcome.unexpected)
-    details = [
-        Detail(
-            anchor=f"cell-{number}",
-            cell=cell,
-            look=look_of(cell.status, cell.verdict),
-            attempts=outcome.attempts.get(cell.key, 0),
-            evidence=None if source else view(cell),
-            source=source(cell) if source else "",
-            open=not cell.as_expected and wrong <= _OPEN,
-        )
-        for number, cell in enumerate(outcome.cells)
-    ]
+    details = [_detail(number, cell, outcome, source, wrong) for number, cell in enumerate(outcome.cells)]
     found = blocks(outcome)
     counted = Counter(detail.look for detail in details)
     shown = {entry.look for block in found for row in block.rows for entry in row.entries if entry}
@@ -95,7 +90,7 @@ def run_page(
     return RunPage(
         run=outcome.run,
         summary=summary(outcome),
-        code=int(outcome_code(outcome)),
+        code=int(outcome_code(outcome)) if ended else None,
         grave=grave(outcome),
         started=started,
         seconds=_seconds(outcome, started),
@@ -109,6 +104,22 @@ def run_page(
         machines=_machines(outcome.cells),
         modes=tuple(mode for mode in MODES if mode in present),
         trends=trends,
+    )
+
+
+def _detail(
+    number: int, cell: Result, outcome: Outcome, source: Callable[[Result], str] | None, wrong: int
+) -> Detail:
+    attempts = outcome.attempts.get(cell.key, 0)
+    address = source(cell) if source and attempts else ""  # what was never tried has nothing to fetch
+    return Detail(
+        anchor=f"cell-{number}",
+        cell=cell,
+        look=look_of(cell.status, cell.verdict),
+        attempts=attempts,
+        evidence=None if address else view(cell),
+        source=address,
+        open=not cell.as_expected and wrong <= _OPEN,
     )
 
 

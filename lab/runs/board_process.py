@@ -114,6 +114,7 @@ def _go(lab: Lab, modes: list[IommuMode], order: dict[str, Any], events: EventWr
         elif place := place_of(lab):
             lab.take(place, own(place))
         _redirect(order["output"])
+        lab.console = Path(order["console"])
         lab.open()
     except SharelabError as error:
         events.emit(REFUSED, message=str(error), config=isinstance(error, ConfigError))

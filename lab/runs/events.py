@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import IO, Any
 
 
@@ -26,6 +28,20 @@ class EventWriter:
         line = json.dumps({"event": event, **fields}) + "\n"
         with contextlib.suppress(BrokenPipeError):
             os.write(self._fd, line.encode())
+
+
+class Diary:
+    """Keeps events in a file that others read meanwhile (``lab serve``). Nobody's truth: it never raises."""
+
+    def __init__(self, path: Path, board: str) -> None:
+        self._path = path
+        self._board = board
+
+    def note(self, event: dict[str, Any]) -> None:
+        """Append ``event`` with the board and the time, as one line in one piece."""
+        line = json.dumps({"time": round(time.time(), 3), "board": self._board, **event}) + "\n"
+        with contextlib.suppress(OSError), self._path.open("ab", buffering=0) as file:
+            file.write(line.encode())
 
 
 def read_events(stream: IO[str]) -> Iterator[dict[str, Any]]:

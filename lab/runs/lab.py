@@ -47,6 +47,8 @@ class Lab:
         self.place = place or target.name
         self.holding: Holding | None = None
         """The lease of the place; None where the place is of our own making."""
+        self.console: Path | None = None
+        """Where the board's console is kept for those who watch; None: nowhere."""
         self._remote = place is not None
         self._events = events or EventWriter(None)
         self._use_snapshots = snapshots_from_environment() if snapshots is None else snapshots
@@ -212,6 +214,7 @@ class Lab:
                 log_tail=self._log_tail,
                 snapshots=own.snapshots(self.target.name) if own is not None else None,
                 name=self.place,
+                console=self.console,
             )
             self._stack.callback(self._switch_off)
         return self._board

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from lab.base import dirs
 from lab.base.errors import ConfigError, LabError
-from lab.runs.events import read_events
+from lab.runs.events import Diary, read_events
 from lab.runs.request import Request
 
 if TYPE_CHECKING:
@@ -115,11 +115,15 @@ class BoardProcess:
 
     def plan(self, folder: Path, log: Path, listen: Listener) -> None:
         """Write down in ``log`` which cells there will be. Files and errors as for `go`."""
+        from lab.results.folder import RunFolder  # not before the process is started
+
         output = self._output_of(folder)
         self._tell({"plan": {"output": str(output), "results": str(log), "pytest": self._pytest}})
+        diary = Diary(RunFolder(folder).events, self.target)
         for event in self._events:
             if event["event"] == PLANNED:
                 return
+            diary.note(event)
             listen(event)
         raise LabError(f"{self.target}: its tests could not be collected", hint=f"see {output}")
 
@@ -141,16 +145,21 @@ class BoardProcess:
         place; ``only``, ``retries`` and ``planned`` are `lab.runs.session.Session`'s. Raises LabError
         with its last lines when pytest itself broke.
         """
+        from lab.results.folder import RunFolder
+
+        kept = RunFolder(folder)
         output = self._output_of(folder)
         order = {
             "output": str(output),
             "results": str(log),
+            "console": str(kept.console(self.target)),
             "pytest": self._pytest,
             "labgrid": lease.labgrid_environment() if lease is not None else {},
             "only": only,
             "retries": retries,
             "planned": planned,
         }
+        diary = Diary(kept.events, self.target)
         self._tell({"go": order})
         for event in self._events:
             if event["event"] == ASK and lease is not None:
@@ -158,7 +167,9 @@ class BoardProcess:
             elif event["event"] == REFUSED:
                 raise (ConfigError if event["config"] else LabError)(event["message"])
             else:
+                diary.note(event)
                 listen(event)
+        diary.note({"event": "end"})
         code = self._process.wait()
         if lease is not None and lease.lost.is_set():
             return  # it may have been killed; what it did not measure has no result

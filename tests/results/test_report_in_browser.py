@@ -119,7 +119,7 @@ def test_the_command_is_copied(browse: Open, page_file: Path) -> None:  # noqa: 
 
 def test_trends_name_what_is_flaky(browse: Open, page_file: Path) -> None:  # noqa: F811
     page = browse(page_file)
-    row = page.locator("#trends ~ table tr", has_text="udmabuf, 4K pages, scattered").first
+    row = page.locator("#trends tr", has_text="udmabuf, 4K pages, scattered").first
     expect(row).to_contain_text("flaky")
     expect(row).to_contain_text("83 %")
     assert row.locator(".strip i").count() == 7
