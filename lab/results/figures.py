@@ -28,11 +28,12 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """``key`` in a result's metrics; ``title`` for people; ``unit`` as shown (times choose theirs)."""
+    """``key`` in a result's metrics; ``title`` and ``short`` for people; ``unit``: where scale gives none."""
 
     key: str
     title: str
     kind: Kind
+    short: str = ""
     unit: str = ""
 
     @property
@@ -42,11 +43,11 @@ class Figure:
 
 
 FIGURES = (
-    Figure("frames_per_second", "frames/s", Kind.RATE),
-    Figure("decode_seconds", "decode latency", Kind.TIME),
-    Figure("import_seconds", "import latency", Kind.TIME),
-    Figure("copied_bytes", "bytes copied", Kind.COUNT),
-    Figure("bounced_pages", "pages bounced", Kind.COUNT),
+    Figure("frames_per_second", "frames/s", Kind.RATE, unit="/s"),
+    Figure("decode_seconds", "decode latency", Kind.TIME, "decode"),
+    Figure("import_seconds", "import latency", Kind.TIME, "import"),
+    Figure("copied_bytes", "bytes copied", Kind.COUNT, "copied"),
+    Figure("bounced_pages", "pages bounced", Kind.COUNT, "bounced", "pages"),
 )
 """In the order in which they are shown."""
 

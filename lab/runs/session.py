@@ -13,6 +13,7 @@ import pytest
 from lab.base import yamlfile
 from lab.base.ids import new_id
 from lab.base.words import IommuMode, Status
+from lab.results.figures import figures_of
 from lab.results.log import ResultLog
 from lab.results.model import Cell, Result, Run
 from lab.runs.beside import Beside
@@ -168,7 +169,7 @@ class Session:
             reasons=attempt.reasons,
             duration=time.time() - attempt.started,
             evidence=attempt.evidence,
-            metrics=attempt.metrics,
+            metrics={**figures_of(attempt.verdict, attempt.evidence), **attempt.metrics},
             log="\n".join(part for part in (attempt.log, attempt.detail) if part),
             repeat=self.repeat(cell),
             image=self.lab.image.digest,

@@ -7,14 +7,15 @@ import re
 from rich.cells import cell_len
 
 from lab.base.words import Status, Verdict
-from lab.results.look import STATUSES, VERDICTS, errno_name, look_of
+from lab.results.look import STANDINGS, STATUSES, VERDICTS, Standing, errno_name, look_of
 
-LOOKS = [*VERDICTS.values(), *STATUSES.values()]
+LOOKS = [*VERDICTS.values(), *STATUSES.values(), *STANDINGS.values()]
 
 
 def test_every_word_has_a_look_and_no_two_look_alike() -> None:
     assert set(VERDICTS) == set(Verdict)
     assert set(STATUSES) == set(Status)
+    assert set(STANDINGS) == set(Standing)
     for part in ("word", "symbol", "ascii"):
         assert len({getattr(look, part) for look in LOOKS}) == len(LOOKS), part
     assert all(look.word == verdict for verdict, look in VERDICTS.items())

@@ -104,7 +104,7 @@ def _overall(figure: Figure, lines: Sequence[Line]) -> FigureLine | None:
 def _sum(rows: Sequence[Sequence[float]]) -> Summary | None:
     if not rows:
         return None
-    return Summary(min(map(len, rows)), sum(sum(row) / len(row) for row in rows), None, None)
+    return Summary(sum(map(len, rows)), sum(sum(row) / len(row) for row in rows), None, None)
 
 
 def _filled(samples: Samples) -> tuple[int, int]:

@@ -66,12 +66,12 @@ class ComparisonPage:
         """The words of a cell."""
         return words.entry_text(entry)
 
-    def cell_figures(self, line: Line, number: int) -> list[tuple[str, str, str]]:
-        """Value, name and samples of each figure of a cell."""
+    def cell_figures(self, line: Line, number: int) -> list[tuple[str, str]]:
+        """Each figure of a cell, and what else there is to say of it."""
         return [
-            (words.value(figure, number), words.figure_title(figure), words.samples([figure.values[number]]))
+            (text, f"{figure.figure.title}, 95 % interval, {words.samples([figure.values[number]])}")
             for figure in line.figures
-            if figure.values[number] is not None
+            if (text := words.cell_figure(figure, number))
         ]
 
     def told(self, line: Line) -> list[tuple[str, str]]:

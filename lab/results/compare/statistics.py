@@ -103,8 +103,7 @@ def change(before: Sequence[float], after: Sequence[float], *, logarithmic: bool
 def mean_of(rows: Sequence[Sequence[float]]) -> Summary | None:
     """The geometric mean over ``rows``, each of which counts alike, whatever its number of samples.
 
-    Its interval is about these rows, not about others that might have been measured. ``n``: the fewest
-    samples of a row.
+    Its interval is about these rows, not about others that might have been measured. ``n``: all samples.
     """
     if not rows or any(not row for row in rows):
         return None
@@ -113,7 +112,7 @@ def mean_of(rows: Sequence[Sequence[float]]) -> Summary | None:
     if freedom:
         reach = _quantile(freedom) * math.sqrt(variance) if variance else 0.0
         low, high = _back(mean - reach, True), _back(mean + reach, True)
-    return Summary(min(map(len, rows)), _back(mean, True), low, high)
+    return Summary(sum(map(len, rows)), _back(mean, True), low, high)
 
 
 def change_of(before: Sequence[Sequence[float]], after: Sequence[Sequence[float]]) -> Change | None:
@@ -124,7 +123,7 @@ def change_of(before: Sequence[Sequence[float]], after: Sequence[Sequence[float]
     """
     if not before or any(not row for row in (*before, *after)):
         return None
-    counts = (min(map(len, before)), min(map(len, after)))
+    counts = (sum(map(len, before)), sum(map(len, after)))
     (mean_a, var_a, free_a), (mean_b, var_b, free_b) = _stratified(before), _stratified(after)
     if free_a and free_b:
         freedom = _welch(var_a, free_a, var_b, free_b)

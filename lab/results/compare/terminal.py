@@ -44,7 +44,9 @@ class ComparisonView:
         plain = options.ascii_only
         counts = self.comparison.counts
         style = f"bold {STANDINGS[Standing.UNEXPLAINED].colour}" if Standing.UNEXPLAINED in counts else "bold"
-        yield Text(f" {_say(words.headline(self.comparison), plain=plain)}", style=style)
+        head = Text(_say(words.headline(self.comparison), plain=plain), style=style)
+        for part in head.wrap(pen, options.max_width - 2):
+            yield _row(Text.assemble(" ", part))
         flaky = words.flaky_note(self.comparison)
         told = [f"all alike: {', '.join(alike)}"] if alike else []
         for note in (*told, *([flaky] if flaky else []), *self.comparison.notes):
@@ -100,6 +102,10 @@ class _Table:
             self.symbols = len(fewer) < len(chunks)
             if self.symbols:
                 chunks, widths = fewer, narrow
+        widest = max(sum(widths[number] for number in chunk) for chunk in chunks) - _GAP
+        if widest > self.room:
+            self.label = max(self.width - _MARGIN - widest, _LABEL_LEAST // 2)
+            self.room = self.width - _MARGIN - self.label
         self.chunks, self.widths, self.beside = chunks, widths, False
 
     def lines(self) -> Iterator[Text]:

@@ -18,7 +18,16 @@ DASH = "–"  # noqa: RUF001
 def figure_title(line: FigureLine) -> str:
     """``import latency, ms``."""
     unit = _scale(line)[1]
-    return f"{line.figure.title}, {unit}" if unit else line.figure.title
+    return f"{line.figure.title}, {unit}" if unit and unit != line.figure.unit else line.figure.title
+
+
+def cell_figure(line: FigureLine, number: int) -> str:
+    """``import 0.31 ± 0.04 ms``, ``2.45 ± 0.02 /s``; empty where there is none, or nothing happened."""
+    found = line.values[number]
+    if found is None or not found.mean:
+        return ""
+    parts = (line.figure.short, value(line, number), _scale(line)[1])
+    return " ".join(part for part in parts if part)
 
 
 def value(line: FigureLine, number: int) -> str:
