@@ -21,12 +21,15 @@ from lab.cli import (
     compare,
     decode,
     doctor,
+    expect,
     health,
     images,
     rack,
     report,
     reserve,
     results,
+    results_change,
+    results_files,
     run,
     serve,
     shell,
@@ -56,7 +59,11 @@ app.command("console")(board.console)
 app.command("power")(board.power)
 app.command("boot")(board.boot)
 app.add_typer(targets.app, name="targets")
+results.app.command("diff")(results_change.diff_runs)
+results.app.command("trend")(results_change.trend)
+results.app.command("add")(results_files.add)
 app.add_typer(results.app, name="results")
+app.add_typer(expect.app, name="expect")
 app.command("report")(report.report)
 app.command("serve")(serve.serve)
 app.command("sync")(sync.sync)

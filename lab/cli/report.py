@@ -27,17 +27,16 @@ def report(
       lab report 2026-11-22T21 -o matrix.html
     """
     from lab.base.ui import out
-    from lab.cli.results import store_path
-    from lab.results.folder import RunFolder, write_report
+    from lab.cli.results import run_folder, store_path
+    from lab.results.folder import write_report
     from lab.results.store import Store
     from lab.results.trends import look_back
 
-    path = store_path(store)
-    with Store(path, create=False) as kept:
+    with Store(store_path(store), create=False) as kept:
         found = kept.find(run)
         outcome = kept.outcome(found)
         trends = look_back(kept, outcome)
-    folder = RunFolder(path.parent / found.id)
+    folder = run_folder(store, found.id)
     target = output or (folder.report if folder.path.is_dir() else Path(f"report-{found.id}.html"))
     write_report(outcome, target, trends=trends)
     if str(target) != "-":

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from lab.results.folder import RunFolder
 
 app = typer.Typer(help="Look at the runs that were kept.", no_args_is_help=True)
 
 StoreOption = Annotated[
-    Path | None, typer.Option("--store", help="The result store.", show_default="results/store.sqlite")
+    str | None,
+    typer.Option(
+        "--store",
+        metavar="URL",
+        help="The result store: a file, or postgresql://USER@HOST/NAME.",
+        show_default="LAB_STORE, results/store.sqlite",
+    ),
 ]
 
 
@@ -79,24 +88,31 @@ def show(
 ) -> None:
     """Show the matrix of a run again."""
     from lab.base.ui import out
-    from lab.results.folder import RunFolder
     from lab.results.folder import as_json as document
     from lab.results.store import Store
     from lab.results.terminal import show as show_matrix
 
-    path = store_path(store)
-    with Store(path, create=False) as kept:
+    with Store(store_path(store), create=False) as kept:
         found = kept.find(run)
         outcome = kept.outcome(found, heavy=as_json)
     if as_json:
         typer.echo(document(outcome), nl=False)
         return
-    report = RunFolder(path.parent / found.id).report
+    report = run_folder(store, found.id).report
     show_matrix(out, outcome, report if report.exists() else None)
 
 
-def store_path(path: Path | None) -> Path:
-    """Where the store is that a command was given, or the one in the current folder."""
-    from lab.results.folder import STORE, default_base
+def store_path(given: str | None) -> str | Path:
+    """Where the store is that a command was given, or LAB_STORE's, or the one in the current folder."""
+    from lab.results.folder import store_of
 
-    return path or default_base() / STORE
+    return store_of(given)
+
+
+def run_folder(given: str | None, run: str) -> RunFolder:
+    """Where the files of a run are, if they are on this machine: beside the store, or in ``results``."""
+    from lab.results.folder import RunFolder, default_base
+
+    where = store_path(given)
+    base = default_base() if "://" in str(where) else Path(where).parent
+    return RunFolder(base / run)

@@ -57,6 +57,14 @@ def run(
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write every cell as JSON.")] = None,
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write JUnit XML.")] = None,
     report: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the HTML report.")] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Take the run into this store: a file, or postgresql://USER@HOST/NAME.",
+            show_default="LAB_STORE, DIR/store.sqlite",
+        ),
+    ] = None,
     snapshot: Annotated[
         bool | None,
         typer.Option(
@@ -137,7 +145,8 @@ def run(
     first = None if leased else BoardProcess(request, request.targets[0])
     from lab.cli.run_view import conduct  # heavy, like what follows: imported while the process gets ready
 
-    raise typer.Exit(conduct(request, first, json=json, junit=junit, report=report, bisect=bisect))
+    files = {"json": json, "junit": junit, "report": report}
+    raise typer.Exit(conduct(request, first, **files, store=store, bisect=bisect))
 
 
 def _needs_a_lab(targets: list[str]) -> bool:

@@ -90,6 +90,7 @@ def conduct(
     json: Path | None,
     junit: Path | None,
     report: Path | None,
+    store: str | None,
     bisect: bool,
 ) -> int:
     """Do the run in front of a person; the exit code. ``first``: the process of the first target, started."""
@@ -110,7 +111,7 @@ def conduct(
     from lab.results.exits import outcome_code
     from lab.results.terminal import show
 
-    outcome, contents = folders[0].publish(json=json, junit=junit, report=report)
+    outcome, contents = folders[0].publish(json=json, junit=junit, report=report, store=store)
     for problem in contents.problems:
         err.print(f"[yellow]note:[/] {escape(problem)}")
     show(out, outcome, _shown(folders[0].report))

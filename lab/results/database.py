@@ -16,7 +16,7 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, Oper
 from lab.base.errors import ConfigError, LabError
 from lab.results.tables import Table
 
-REVISION = "0002"
+REVISION = "0003"
 """Newest migration in ``migrations/versions``: what a new store is marked with."""
 
 BUSY_SECONDS = 30

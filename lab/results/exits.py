@@ -22,15 +22,15 @@ def exit_code(results: Iterable[Result], planned: Iterable[Cell] = (), *, bisect
 
 def outcome_code(outcome: Outcome, *, bisect: bool = False) -> ExitCode:
     """``exit_code`` of results that are joined already."""
-    counts = outcome.counts
-    if not counts:
+    if not outcome.cells:
         return ExitCode.USAGE
-    if Status.FAIL in counts:
+    wrong = {cell.status for cell in outcome.unexpected}
+    if wrong - {Status.ERROR, Status.MISS}:
         return ExitCode.UNEXPECTED
-    if bisect and (Status.ERROR in counts or Status.MISS in counts):
+    if bisect and wrong:
         return ExitCode.BISECT_SKIP
-    if Status.ERROR in counts:
+    if Status.ERROR in wrong:
         return ExitCode.UNEXPECTED
-    if Status.MISS in counts:
+    if Status.MISS in wrong:
         return ExitCode.LAB
     return ExitCode.OK

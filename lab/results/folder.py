@@ -6,11 +6,11 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab.base.errors import ConfigError
+from lab.base.errors import ConfigError, LabError
 from lab.results.exits import outcome_code
 from lab.results.log import LogContents, ResultLog, read
 from lab.results.model import SCHEMA, Run, as_dict, iso
@@ -25,6 +25,11 @@ STORE = "store.sqlite"
 def default_base() -> Path:
     """Where runs and the store lie unless something else is asked for: ``results`` in the current folder."""
     return Path("results")
+
+
+def store_of(given: str | Path | None, base: Path | None = None) -> str | Path:
+    """Which store to use: the one that is given, that of LAB_STORE, or the file in ``base``."""
+    return given or os.environ.get("LAB_STORE") or (base or default_base()) / STORE
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +89,18 @@ class RunFolder:
         return self.path.parent / STORE
 
     def publish(
-        self, *, json: Path | None = None, junit: Path | None = None, report: Path | None = None
+        self,
+        *,
+        json: Path | None = None,
+        junit: Path | None = None,
+        report: Path | None = None,
+        store: str | Path | None = None,
     ) -> tuple[Outcome, LogContents]:
         """Make every file from the log and take it into the store. Do it as often as you like.
 
-        ``json``, ``junit``, ``report`` are further places for copies of those. Raises ConfigError
-        where a file cannot be written, LabError where the store cannot.
+        ``json``, ``junit``, ``report`` are further places for copies of those; ``store`` is a path or a
+        URL. Raises ConfigError where a file cannot be written. A store that cannot be reached is among the
+        problems of what is returned: the log is kept, and can be taken in later.
         """
         from lab.results.store import Store
         from lab.results.trends import look_back
@@ -100,9 +111,12 @@ class RunFolder:
         write_junit(outcome, self.junit, *_given(junit))
         trends = None
         try:
-            with Store(self.store) as store:
-                store.ingest(contents)
-                trends = look_back(store, outcome)
+            with Store(store_of(store, self.path.parent)) as kept:
+                kept.ingest(contents)
+                trends = look_back(kept, outcome)
+        except LabError as error:
+            later = f"it is kept: lab results add {self.path}"
+            contents = replace(contents, problems=(*contents.problems, f"{error}; {later}"))
         finally:  # without a store it only lacks what came before
             write_report(outcome, self.report, *_given(report), trends=trends)
         return outcome, contents

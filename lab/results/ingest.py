@@ -7,7 +7,6 @@ behind, and the batch can be tried again: what the store has is left as it is.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -16,11 +15,22 @@ from sqlalchemy import Connection, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
-from lab.results.model import Run, as_dict, to_line
+from lab.results.blocks import cut, pack
+from lab.results.model import to_line
 from lab.results.places import HealthRecord, LeaseRecord
-from lab.results.records import CellIs, DetailIs, Measured, Record, SetupIs, digest, microseconds
+from lab.results.records import (
+    CellIs,
+    DetailIs,
+    Measured,
+    Record,
+    RunRecord,
+    SetupIs,
+    digest,
+    microseconds,
+    run_record_of,
+)
 from lab.results.rows import run_of
-from lab.results.tables import CellRow, DetailRow, NoteRow, RecordRow, ResultRow, RunRow, SetupRow, Table
+from lab.results.tables import BlockRow, CellRow, DetailRow, NoteRow, ResultRow, RunRow, SetupRow, Table
 
 BATCH = 5000
 """Results in one transaction: some MB, a fraction of a second."""
@@ -32,8 +42,7 @@ Note = LeaseRecord | HealthRecord
 
 K = TypeVar("K", bound=Hashable)
 
-_RESULT = ("id", "run_id", "cell_id", "detail_id", "setup_id", *Measured._fields)
-_RECORD = ("result_id", "line")
+_RESULT = ("id", "run_id", "cell_id", "detail_id", "setup_id", "block_id", "slot", *Measured._fields)
 
 
 @dataclass(slots=True)
@@ -55,29 +64,38 @@ class Known:
 
 def put_batch(
     connection: Connection,
-    runs: Sequence[Run],
+    runs: Sequence[RunRecord],
     records: Sequence[Record],
     known: Known,
     notes: Sequence[Note] = (),
 ) -> tuple[int, Known]:
     """Add what is new; how many results that were, and the rows found. Twice is as good as once."""
-    _lock_runs(connection, {run.id for run in runs} | {record.run for record in records})
-    for run in sorted(runs, key=lambda run: run.id):
+    _lock_runs(connection, {run.name for run in runs} | {record.run for record in records})
+    for run in sorted(runs, key=lambda run: run.name):
         _put_run(connection, run)
     found = _references(connection, records, known)
     fresh = _fresh(connection, records, found)
-    if fresh:
-        results, lines = [], []
-        for number, record in zip(_reserve(connection, len(fresh)), fresh, strict=True):
-            ids = (found.runs[record.run], found.cells[record.cell])
-            detail = found.details[record.cell, record.detail]
-            results.append((number, *ids, detail, found.setups[record.setup], *record.measured))
-            lines.append((number, record.line))
-        _put(connection, ResultRow, _RESULT, results)
-        _put(connection, RecordRow, _RECORD, lines)
+    _put_results(connection, fresh, found)
     if notes:
         _intern(connection, NoteRow, "digest", {note["digest"]: note for note in map(_note_row, notes)})
     return len(fresh), found
+
+
+def _put_results(connection: Connection, fresh: Sequence[Record], found: Known) -> None:
+    numbers = iter(_reserve(connection, "result", len(fresh)))
+    sizes = cut([len(record.line) for record in fresh])
+    blocks, rows = [], []
+    start = 0
+    for block, size in zip(_reserve(connection, "block", len(sizes)), sizes, strict=True):
+        together = fresh[start : start + size]
+        start += size
+        blocks.append((block, pack([record.line for record in together])))
+        for slot, record in enumerate(together):
+            ids = (next(numbers), found.runs[record.run], found.cells[record.cell])
+            detail = found.details[record.cell, record.detail]
+            rows.append((*ids, detail, found.setups[record.setup], block, slot, *record.measured))
+    _put(connection, BlockRow, ("id", "data"), blocks)
+    _put(connection, ResultRow, _RESULT, rows)
 
 
 def _note_row(note: Note) -> dict[str, Any]:
@@ -103,20 +121,20 @@ def _lock_runs(connection: Connection, names: set[str]) -> None:
         )
 
 
-def _put_run(connection: Connection, run: Run) -> None:
+def _put_run(connection: Connection, run: RunRecord) -> None:
     """Add ``run``, or to what the store has of it: an earlier log may have been cut off."""
-    known = connection.execute(select(RunRow.__table__).where(RunRow.name == run.id)).one_or_none()
+    known = connection.execute(select(RunRow.__table__).where(RunRow.name == run.name)).one_or_none()
     if known is not None and known.complete:
-        run = run_of(known).joined(run)
+        run = run_record_of(run_of(known).joined(run.run))
     values = {
-        "started": microseconds(run.started),
+        "started": run.started,
         "command": run.command,
-        "planned": json.dumps([as_dict(cell) for cell in run.planned]),
-        "environment": json.dumps(run.environment),
+        "planned": run.planned,
+        "environment": run.environment,
         "complete": True,
     }
     if known is None:
-        connection.execute(insert(RunRow), {"name": run.id, **values})
+        connection.execute(insert(RunRow), {"name": run.name, **values})
     else:
         connection.execute(update(RunRow).where(RunRow.id == known.id).values(**values))
 
@@ -206,17 +224,19 @@ def _fresh(connection: Connection, records: Iterable[Record], found: Known) -> l
     return list(fresh.values())
 
 
-def _reserve(connection: Connection, count: int) -> Iterable[int]:
-    """Numbers for ``count`` new results."""
+def _reserve(connection: Connection, table: str, count: int) -> Iterable[int]:
+    """Numbers for ``count`` new rows."""
     if connection.dialect.name == "postgresql":
-        block = text("SELECT nextval('result_id_seq') FROM generate_series(1, :count)")
+        block = text(f"SELECT nextval('{table}_id_seq') FROM generate_series(1, :count)")
         return list(connection.scalars(block, {"count": count}))
-    start = int(connection.scalar(text("SELECT coalesce(max(id), 0) FROM result")) or 0) + 1
+    start = int(connection.scalar(text(f"SELECT coalesce(max(id), 0) FROM {table}")) or 0) + 1
     return range(start, start + count)
 
 
 def _put(connection: Connection, table: type[Table], columns: Sequence[str], rows: list[Any]) -> None:
-    """Many rows at once, past SQLAlchemy's handling of each: a batch is most of an ingest's time."""
+    """Many rows at once, past SQLAlchemy's handling of each: that would be most of an ingest's time."""
+    if not rows:
+        return
     if connection.dialect.name == "postgresql":
         cursor = connection.connection.cursor()
         with cursor.copy(f"COPY {table.__tablename__} ({', '.join(columns)}) FROM STDIN") as copy:

@@ -7,11 +7,13 @@ Tests that share nothing are rows of their own below, one per test file.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from lab.base.words import IommuMode, Status, Verdict
+from lab.results.expectations import news
 from lab.results.look import MODES, STATUSES, Look, errno_name, look_of
 from lab.results.model import Result
 from lab.results.outcome import Outcome
@@ -112,6 +114,8 @@ def headline(cell: Result) -> str:
     if cell.verdict is not None and found == cell.verdict and cell.errno:
         found += f" ({errno_name(cell.errno)})"
     text = f"{cell.target} {cell.iommu_asked}  {label_of(cell)}: {found}"
+    if told := news(cell):
+        return f"{text}, {told}"
     if cell.expected is None or cell.status in (Status.MISS, Status.ERROR):
         return text
     return f"{text}, expected {_expected(cell)}"
@@ -124,21 +128,26 @@ def label_of(cell: Result) -> str:
 
 def summary(outcome: Outcome) -> str:
     """``126 cells, all as expected`` or what is wrong with how many."""
-    counts = outcome.counts
+    counts = Counter(cell.status for cell in outcome.unexpected)
     total = len(outcome.cells)
     cells = f"{total} cell" if total == 1 else f"{total} cells"
     parts = [
         (Status.FAIL, "not as expected"),
-        (Status.ERROR, "broken tests" if counts.get(Status.ERROR) != 1 else "broken test"),
+        (Status.ERROR, "broken tests" if counts[Status.ERROR] != 1 else "broken test"),
         (Status.MISS, "missing because the lab failed"),
+        (Status.PASS, "known to fail and good now"),
     ]
-    wrong = [f"{counts[status]} {words}" for status, words in parts if status in counts]
-    skipped = f", {counts[Status.SKIP]} of them skipped" if Status.SKIP in counts else ""
+    wrong = [f"{counts[status]} {words}" for status, words in parts if counts[status]]
+    good = [cell for cell in outcome.cells if cell.as_expected]
+    skipped = sum(cell.status is Status.SKIP for cell in good)
+    known = sum(cell.status in (Status.FAIL, Status.ERROR) for cell in good)
+    of_them = (f", {skipped} of them skipped" if skipped else "") + (
+        f", {known} of them known to fail" if known else ""
+    )
     if not wrong:
-        return f"{cells}, all as expected{skipped}" if total else "nothing was measured"
-    good = sum(cell.as_expected for cell in outcome.cells)
+        return f"{cells}, all as expected{of_them}" if total else "nothing was measured"
     if good:
-        wrong.append(f"{good} as expected{skipped}")
+        wrong.append(f"{len(good)} as expected{of_them}")
     return f"{cells}: {', '.join(wrong)}"
 
 
@@ -220,6 +229,8 @@ def _row(label: str, entries: tuple[Entry | None, ...]) -> Row:
     """
     odd = [entry.shown for entry in entries if entry and entry.shown.verdict is not Verdict.ZERO_COPY]
     for cell in odd:
+        if cell.as_expected and cell.status in (Status.FAIL, Status.ERROR):
+            return Row(label, entries, f"{news(cell)}: {cell.expectation['reason']}", _look(cell))
         if cell.status is Status.FAIL and cell.expected is not None:
             return Row(label, entries, f"expected {_expected(cell)}", STATUSES[Status.FAIL])
     for cell in sorted(odd, key=lambda cell: cell.verdict is not Verdict.UNSUPPORTED):
@@ -228,8 +239,12 @@ def _row(label: str, entries: tuple[Entry | None, ...]) -> Row:
         if name and name not in why and cell.verdict is not Verdict.UNSUPPORTED:
             why = f"{name}: {why}" if why else name
         if why and cell.as_expected:
-            return Row(label, entries, why, look_of(cell.status, cell.verdict))
+            return Row(label, entries, why, _look(cell))
     return Row(label, entries)
+
+
+def _look(cell: Result) -> Look:
+    return look_of(cell.status, cell.verdict)
 
 
 def _file_label(cell: Result) -> str:

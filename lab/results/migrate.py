@@ -35,6 +35,6 @@ def upgrade(connection: Connection, revision: str | None, store: str) -> None:
         except CommandError:
             raise ConfigError(
                 f"result store {store}: made by a newer sharelab (revision {revision})",
-                hint="use that one, or another store",
+                hint="use that one, or fill another store by `lab results add results/*`",
             ) from None
     command.upgrade(config, "head")

@@ -302,8 +302,10 @@ def make_plain(record: Any) -> None:
     """Make the fields of a frozen record what JSON can hold; for ``__post_init__``."""
     for item in fields(record):
         value = getattr(record, item.name)
-        if isinstance(value, Enum):
+        if value is None or isinstance(value, Enum):
             continue
+        if type(value) is str and value.isascii() and "\0" not in value:
+            continue  # nearly every field of nearly every record
         if isinstance(value, datetime):
             if value.tzinfo is None:
                 raise ValueError(f"{item.name}: a time without a zone")

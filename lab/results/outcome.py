@@ -40,8 +40,8 @@ class Outcome:
 
     @property
     def unexpected(self) -> tuple[Result, ...]:
-        """The cells that someone has to look at: first wrong verdicts, then broken tests, then the lab."""
-        order = (Status.FAIL, Status.ERROR, Status.MISS)
+        """What someone has to look at: wrong verdicts, broken tests, the lab, known failures that pass."""
+        order = (Status.FAIL, Status.ERROR, Status.MISS, *Status)
         found = (cell for cell in self.cells if not cell.as_expected)
         return tuple(sorted(found, key=lambda cell: order.index(cell.status)))
 

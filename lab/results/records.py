@@ -30,6 +30,7 @@ _MICROSECOND = timedelta(microseconds=1)
 _INT32 = 1 << 31
 _NOTHING = msgspec.Raw(b"{}")
 _OURS = b'{"schema":1,"kind":"result",'
+_OUR_RUN = b'{"schema":1,"kind":"run",'
 # What ``Result`` would change, characters that no database takes: NUL and half surrogate pairs.
 _UNCLEAN = (b"\\u0000", b"\\ud", b"\\uD")
 
@@ -71,6 +72,28 @@ class _Line(msgspec.Struct):
     expectation: msgspec.Raw = _NOTHING
 
 
+class _RunLine(msgspec.Struct):
+    id: str
+    started: datetime
+    command: str = ""
+    planned: msgspec.Raw = msgspec.Raw(b"[]")
+    environment: msgspec.Raw = _NOTHING
+
+
+class _Planned(msgspec.Struct):
+    test: str
+    target: str
+    iommu: IommuMode
+    suite: str = ""
+    soc: str = ""
+    allocator: str = ""
+    importer: str = ""
+    path: str = ""
+    decoder: str = ""
+
+
+_decode_run = msgspec.json.Decoder(_RunLine).decode
+_decode_planned = msgspec.json.Decoder(list[_Planned]).decode
 _decode = msgspec.json.Decoder(_Line).decode
 _decode_figures = msgspec.json.Decoder(dict[str, float]).decode
 _decode_words = msgspec.json.Decoder(dict[str, str]).decode
@@ -133,7 +156,26 @@ class Record:
     detail: DetailIs
     setup: SetupIs
     measured: Measured
-    line: str
+    line: bytes
+
+
+@dataclass(slots=True)
+class RunRecord:
+    """A run's line, taken apart; ``planned`` and ``environment`` are JSON."""
+
+    name: str
+    started: int
+    command: str
+    planned: str
+    environment: str
+    line: bytes
+
+    @property
+    def run(self) -> Run:
+        """The run itself."""
+        found = parse_line(self.line)
+        assert isinstance(found, Run)
+        return found
 
 
 def digest(values: Hashable) -> str:
@@ -152,19 +194,17 @@ def moment(stamp: int) -> datetime:
     return _EPOCH + stamp * _MICROSECOND
 
 
-def parse(line: bytes) -> Record | Run | LeaseRecord | HealthRecord | None:
+def parse(line: bytes) -> Record | RunRecord | LeaseRecord | HealthRecord | None:
     """The record in ``line``, None for a kind that is not known. Raises LineError."""
-    if line.startswith(_OURS) and line.isascii() and _clean(line):
+    if line.startswith((_OURS, _OUR_RUN)) and _clean(line):
         try:
-            return _take_apart(_decode(line), line)
+            return _take_apart(line) if line.startswith(_OURS) else _run_record(line)
         except (msgspec.MsgspecError, RecursionError, _NotPlainError):
-            pass  # `Result` says what is wrong, in the words of every other line
+            pass  # `Result` and `Run` say what is wrong, in the words of every other line
     record: Run | Result | LeaseRecord | HealthRecord | None = parse_line(line)
     if isinstance(record, Result):
         return record_of(record)
-    if isinstance(record, Run) and len(record.id) > MAX_NAME:
-        raise LineError(f"id: longer than {MAX_NAME} characters")
-    return record
+    return run_record_of(record) if isinstance(record, Run) else record
 
 
 def _clean(line: bytes) -> bool:
@@ -175,15 +215,31 @@ def record_of(result: Result) -> Record:
     """A result that was not read from a line. Raises LineError."""
     if len(result.run) > MAX_NAME:
         raise LineError(f"run: longer than {MAX_NAME} characters")
-    line = result.to_json().encode("ascii")
-    return _take_apart(_decode(line), line)
+    return _take_apart(result.to_json().encode("ascii"))
+
+
+def run_record_of(run: Run) -> RunRecord:
+    """A run that was not read from a line. Raises LineError."""
+    if len(run.id) > MAX_NAME:
+        raise LineError(f"id: longer than {MAX_NAME} characters")
+    return _run_record(run.to_json().encode("ascii"))
 
 
 class _NotPlainError(ValueError):
     """Well-formed, and yet no result of ours."""
 
 
-def _take_apart(read: _Line, line: bytes) -> Record:
+def _run_record(line: bytes) -> RunRecord:
+    read = _decode_run(line)
+    if read.started.tzinfo is None or len(read.id) > MAX_NAME:
+        raise _NotPlainError
+    _decode_planned(read.planned)
+    planned, environment = bytes(read.planned).decode(), _words(bytes(read.environment))
+    return RunRecord(read.id, microseconds(read.started), read.command, planned, environment, line)
+
+
+def _take_apart(line: bytes) -> Record:
+    read = _decode(line)
     plain = (
         read.started.tzinfo is not None
         and len(read.run) <= MAX_NAME
@@ -191,7 +247,7 @@ def _take_apart(read: _Line, line: bytes) -> Record:
         and 0 <= read.duration < _INT32
         and (read.errno is None or -_INT32 < read.errno < _INT32)
         and (read.expected_errno is None or -_INT32 < read.expected_errno < _INT32)
-        and bytes(read.evidence)[:1] == b"{"
+        and bytes(memoryview(read.evidence)[:1]) == b"{"
     )
     if not plain:
         raise _NotPlainError
@@ -222,13 +278,13 @@ def _take_apart(read: _Line, line: bytes) -> Record:
             read.errno,
             None if read.iommu_verified is None else read.iommu_verified._value_,
             read.reason,
-            bytes(read.metrics).decode("ascii"),
+            bytes(read.metrics).decode(),
         ),
-        line.decode("ascii").strip(),
+        line.strip(),
     )
 
 
 @lru_cache(maxsize=4096)  # the same ones come over and over
 def _words(raw: bytes) -> str:
     _decode_words(raw)
-    return raw.decode("ascii")
+    return raw.decode()

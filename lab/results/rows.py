@@ -234,7 +234,7 @@ def run_of(row: Any) -> Run:
     )
 
 
-def result_of(line: str) -> Result:
+def result_of(line: bytes) -> Result:
     """A whole result from its line. Raises LineError."""
     record = parse_line(line)
     if not isinstance(record, Result):

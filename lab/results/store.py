@@ -7,7 +7,7 @@ ingested as often as one likes, also one that was cut off, and again when it is 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any, Self
 from sqlalchemy import Connection, select
 
 from lab.base.errors import ConfigError, LabError
+from lab.results.blocks import unpack
 from lab.results.database import explained, open_engine, shown, url_of, writer
 from lab.results.ingest import BATCH, Known, Note, put_batch
 from lab.results.log import LogContents, lines, unreadable
@@ -23,9 +24,9 @@ from lab.results.model import LineError, Result, Run, parse_line
 from lab.results.outcome import Outcome
 from lab.results.places import HealthRecord, LeaseRecord
 from lab.results.query import FIELDS, Query, latest, matching, only_missed, values_of
-from lab.results.records import CellIs, DetailIs, Record, SetupIs, parse, record_of
+from lab.results.records import CellIs, DetailIs, Record, RunRecord, SetupIs, parse, record_of, run_record_of
 from lab.results.rows import Narrow, Row, light_result, result_of, run_of
-from lab.results.tables import CellRow, DetailRow, NoteRow, RecordRow, ResultRow, RunRow, SetupRow
+from lab.results.tables import BlockRow, CellRow, DetailRow, NoteRow, ResultRow, RunRow, SetupRow
 
 RETRY_SECONDS = 60
 """How long a writer tries again when the database server went away."""
@@ -115,19 +116,20 @@ class Store:
         """
         if not heavy:
             return [light_result(row) for row in self.select(Query(runs=(run,)))]
-        query = select(RecordRow.line).join(ResultRow, ResultRow.id == RecordRow.result_id)
-        query = query.join(RunRow, ResultRow.run_id == RunRow.id)
+        of_run = select(RunRow.id).where(RunRow.name == run).scalar_subquery()
+        query = select(ResultRow.block_id, ResultRow.slot).where(ResultRow.run_id == of_run)
         with self._read() as connection:
-            found = connection.scalars(query.where(RunRow.name == run).order_by(ResultRow.id))
-            return [result_of(line) for line in found]
+            places = connection.execute(query.order_by(ResultRow.id)).all()
+            return [result_of(line) for line in _lines_of(connection, places)]
 
     def result(self, number: int) -> Result:
         """The whole result of a `Row`'s ``id``. Raises ConfigError."""
+        query = select(ResultRow.block_id, ResultRow.slot).where(ResultRow.id == number)
         with self._read() as connection:
-            line = connection.scalar(select(RecordRow.line).where(RecordRow.result_id == number))
-        if line is None:
-            raise ConfigError(f"result {number}: no such result in {self.name}")
-        return result_of(line)
+            places = connection.execute(query).all()
+            if not places:
+                raise ConfigError(f"result {number}: no such result in {self.name}")
+            return result_of(_lines_of(connection, places)[0])
 
     def outcome(self, run: Run, *, heavy: bool = True) -> Outcome:
         """What counts of ``run``, with the planned cells that are missing."""
@@ -230,17 +232,17 @@ class Store:
 class _Batch:
     """What goes into one transaction."""
 
-    runs: dict[str, Run] = field(default_factory=dict)
+    runs: dict[str, RunRecord] = field(default_factory=dict)
     records: list[Record] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
 
-    def add(self, record: Run | Record | Note | None) -> None:
+    def add(self, record: RunRecord | Record | Note | None) -> None:
         """Take it to the others of its kind."""
         if isinstance(record, Record):
             self.records.append(record)
-        elif isinstance(record, Run):
-            known = self.runs.get(record.id)
-            self.runs[record.id] = known.joined(record) if known else record
+        elif isinstance(record, RunRecord):
+            known = self.runs.get(record.name)
+            self.runs[record.name] = run_record_of(known.run.joined(record.run)) if known else record
         elif record is not None:
             self.notes.append(record)
 
@@ -258,7 +260,7 @@ def _batches(source: Path | LogContents, problems: list[str]) -> Iterator[_Batch
     yield batch
 
 
-def _parsed(path: Path, problems: list[str]) -> Iterator[Run | Record | Note | None]:
+def _parsed(path: Path, problems: list[str]) -> Iterator[RunRecord | Record | Note | None]:
     for line, where, complete in lines(path, problems):
         try:
             yield parse(line)
@@ -266,11 +268,20 @@ def _parsed(path: Path, problems: list[str]) -> Iterator[Run | Record | Note | N
             problems.append(unreadable(line, where, error, complete=complete))
 
 
-def _given(contents: LogContents) -> Iterator[Run | Record | Note]:
-    yield from contents.runs
+def _given(contents: LogContents) -> Iterator[RunRecord | Record | Note]:
+    yield from (run_record_of(run) for run in contents.runs)
     yield from (record_of(result) for result in contents.results)
     yield from contents.leases
     yield from contents.health
+
+
+def _lines_of(connection: Connection, places: Sequence[Any]) -> list[bytes]:
+    """The lines at (block, slot), in that order."""
+    blocks: dict[int, list[bytes]] = {}
+    for numbers in _chunks({block for block, _ in places}):
+        query = select(BlockRow.id, BlockRow.data).where(BlockRow.id.in_(numbers))
+        blocks.update((number, unpack(data)) for number, data in connection.execute(query))
+    return [blocks[block][slot] for block, slot in places]
 
 
 def _chunks(numbers: set[int]) -> Iterator[list[int]]:

@@ -3,8 +3,8 @@
 A result is narrow: what repeats from run to run lies in rows of its own that many results share.
 ``cell`` is what a trend follows; ``detail`` is what the suite and the constraint model say of a cell;
 ``setup`` is the board and the versions that ran. The whole result, with evidence and logs, is the line
-of the log that it came in as (``record``), read for one run or one result at a time. So a comparison
-over a million results touches rows of some hundred bytes only.
+of the log that it came in as, kept with its neighbours in a ``block`` that is read for one run or one
+result at a time. So a comparison over a million results touches rows of some hundred bytes only.
 
 Names come from anywhere and may be long, which an index of PostgreSQL refuses: rows are told apart by
 ``digest`` instead. Points in time are integers, microseconds since 1970 in UTC: both databases order
@@ -94,7 +94,7 @@ class SetupRow(Table):
 
 
 class ResultRow(Table):
-    """One attempt at a cell in a run; ``metrics`` is JSON."""
+    """One attempt at a cell in a run; ``metrics`` is JSON. ``slot``: its place in its block, from 0."""
 
     __tablename__ = "result"
     __table_args__ = (
@@ -107,6 +107,8 @@ class ResultRow(Table):
     cell_id: Mapped[int] = mapped_column(ForeignKey("cell.id"))
     detail_id: Mapped[int] = mapped_column(ForeignKey("detail.id"))
     setup_id: Mapped[int] = mapped_column(ForeignKey("setup.id"))
+    block_id: Mapped[int] = mapped_column(ForeignKey("block.id"))
+    slot: Mapped[int]
     attempt: Mapped[int]
     started: Mapped[int] = mapped_column(BigInteger)
     duration: Mapped[float]
@@ -118,13 +120,13 @@ class ResultRow(Table):
     metrics: Mapped[str]
 
 
-class RecordRow(Table):
-    """The whole result: its line of the log."""
+class BlockRow(Table):
+    """Whole results, of one batch: their lines of the log, one after the other (`lab.results.blocks`)."""
 
-    __tablename__ = "record"
+    __tablename__ = "block"
 
-    result_id: Mapped[int] = mapped_column(ForeignKey("result.id"), primary_key=True, autoincrement=False)
-    line: Mapped[str]
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    data: Mapped[bytes]
 
 
 class NoteRow(Table):

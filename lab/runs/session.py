@@ -13,6 +13,7 @@ import pytest
 from lab.base import yamlfile
 from lab.base.ids import new_id
 from lab.base.words import IommuMode, Status
+from lab.results.expectations import Expectation, Expectations
 from lab.results.figures import figures_of
 from lab.results.log import ResultLog
 from lab.results.model import Cell, Result, Run
@@ -65,12 +66,16 @@ class Session:
         self.run = run or new_id()
         self.events = events or EventWriter(None)
         self.beside = Beside()
+        self._expectations = Expectations()
         self._results = results
         self._log: ResultLog | None = None
 
     def plan(self, items: Sequence[pytest.Item]) -> None:
         """Write down which cells this session sets out to measure."""
         self.beside.plan(items)
+        for item in items:
+            if (known := self._known(item)) and known.kind == "skip":
+                item.add_marker(pytest.mark.skip(reason=f"{known.reason} ({known.link})"))
         cells = tuple(self.cell(item) for item in items if "iommu_mode" in params(item))
         if self._results is not None:
             run = Run(id=self.run, started=datetime.now(UTC), planned=cells)
@@ -142,6 +147,15 @@ class Session:
         if lost:
             item.session.shouldfail = self.lab.holding.lost if self.lab.holding else ""
 
+    def _known(self, item: pytest.Item) -> Expectation | None:
+        """What the expectation files say of the cell that ``item`` measures."""
+        mode = params(item).get("iommu_mode")
+        if mode is None:
+            return None
+        place = self.lab.place or ""
+        test, target, soc = test_name(item), self.target.name, self.target.soc
+        return self._expectations.of(soc=soc, target=target, place=place, iommu=mode, test=test)
+
     def _result(self, item: pytest.Item, attempt: Attempt) -> Result:
         cell = self.cell(item)
         return Result(
@@ -175,6 +189,8 @@ class Session:
             image=self.lab.image.digest,
             kernel=attempt.kernel,
             environment=attempt.environment,
+            vmm=attempt.environment.get("vmm", ""),
+            expectation=known.as_dict() if (known := self._known(item)) else {},
         )
 
     def repeat(self, cell: Cell) -> str:

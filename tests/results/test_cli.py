@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from lab.base.errors import SharelabError
-from lab.cli.results import app
+from lab.cli.app import app
 from lab.results.folder import RunFolder
-from tests.results.sample import run
+from tests.results.sample import good_run, plan, run
 
 
 def lab(*words: str) -> str:
@@ -23,17 +25,58 @@ def lab(*words: str) -> str:
 
 def test_lab_results(folder: RunFolder) -> None:
     folder.publish()
-    assert run().id in lab("list")
-    (line,) = json.loads(lab("list", "--json"))
+    assert run().id in lab("results", "list")
+    (line,) = json.loads(lab("results", "list", "--json"))
     assert line["counts"] == {"PASS": 61, "FAIL": 1, "SKIP": 1, "ERROR": 1, "MISS": 1}
     assert (line["exit_code"], line["modes"]) == (1, ["translated", "passthrough", "off"])
     for name in ("last", "2026", run().id):
-        assert "udmabuf, 2M huge pages" in lab("show", name)
-    assert f"Report: results/{run().id}/report.html" in lab("show")
-    assert json.loads(lab("show", "--json")) == json.loads(folder.json.read_text())
+        assert "udmabuf, 2M huge pages" in lab("results", "show", name)
+    assert f"Report: results/{run().id}/report.html" in lab("results", "show")
+    assert json.loads(lab("results", "show", "--json")) == json.loads(folder.json.read_text())
 
 
 def test_lab_results_without_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SharelabError, match="no result store"):
-        lab("list")
+        lab("results", "list")
+
+
+def test_two_runs_and_a_test_over_them(
+    folder: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAB_STORE", str(tmp_path / "all.sqlite"))
+    earlier = replace(run(plan(good_run())), id="2026-11-21", started=run().started - timedelta(days=1))
+    made, log = RunFolder.create(earlier)
+    with log:
+        for item in good_run():
+            log.write(replace(item, run=earlier.id, started=item.started - timedelta(days=1)))
+    assert "65 results" in lab("results", "add", str(made.path), str(folder.path))
+    assert "64 results, 0 were" not in lab("results", "add", str(made.path / "results.jsonl"))
+    told = lab("results", "diff", "2026-11-21", "last")
+    assert "new failure: 2" in told
+    assert "missing: 1" in told
+    assert told.splitlines()[-1].endswith("61 same.")
+    found = json.loads(lab("results", "diff", "2026-11-21", "last", "--json"))
+    assert [item["change"] for item in found][:3] == ["new failure", "new failure", "missing"]
+    assert "✗✗" in lab("results", "trend", "4K pages")
+    rows = json.loads(lab("results", "trend", "udmabuf-4k", "-t", "virt-dma32", "--json"))
+    assert [point["run"] for point in rows[0]["points"]] == [earlier.id, run().id]
+    assert rows[0]["state"] == "broken"
+    with pytest.raises(SharelabError, match="no test with"):
+        lab("results", "trend", "nonsense")
+
+
+def test_lab_expect(folder: RunFolder, tmp_path: Path) -> None:
+    folder.publish()
+    where = tmp_path / "expectations"
+    diff = lab("expect", "update", "--folder", str(where))
+    assert "+fail  corrupt      off         suites/board/test_import.py" in diff
+    assert "put a link in place of LINK" in diff
+    assert not where.exists()
+    lab("expect", "update", "--folder", str(where), "--write")
+    with pytest.raises(SharelabError, match="no link"):
+        lab("expect", "list", "--folder", str(where))
+    for file in where.rglob("*.txt"):
+        file.unlink()
+    lab("expect", "update", "--folder", str(where), "--write", "--link", "https://example.org/1")
+    assert "https://example.org/1" in lab("expect", "list", "--folder", str(where))

@@ -1,4 +1,4 @@
-"""Narrow results, what they share in rows of its own, the whole result as its line; PostgreSQL as well."""
+"""Narrow results, what they share in rows of their own, whole results in blocks; PostgreSQL as well."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
+revision = "0003"
 down_revision = "0001"
 
 _OLD = ("run", "cell", "result", "evidence")
@@ -49,16 +49,15 @@ def _free_names(connection: sa.Connection) -> None:
 
 def _carry_over(connection: sa.Connection) -> None:
     from lab.results.ingest import Known, put_batch
-    from lab.results.model import Run
-    from lab.results.records import parse
+    from lab.results.records import RunRecord, parse
 
     known = Known()
     runs = connection.execute(sa.text("SELECT * FROM old_run ORDER BY id")).mappings().all()
     for row in runs:
         header = {name: _json(row[name]) for name in ("planned", "environment")}
         data = {"id": row["name"], "started": _iso(row["started"]), "command": row["command"], **header}
-        run = parse(json.dumps({"schema": 1, "kind": "run", **data}).encode("ascii"))
-        assert isinstance(run, Run)
+        run = parse(json.dumps({"schema": 1, "kind": "run", **data}, separators=(",", ":")).encode("ascii"))
+        assert isinstance(run, RunRecord)
         records = [parse(line) for line in _lines(connection, row["id"], row["name"])]
         _, found = put_batch(connection, [run] if row["complete"] else [], records, known)  # type: ignore[arg-type]
         known.update(found)
@@ -79,7 +78,7 @@ def _carry_notes(connection: sa.Connection) -> None:
             times = {
                 name: _iso(values[name]) for name in ("asked", "since", "until", "started") if name in values
             }
-            line = json.dumps({"schema": 1, "kind": kind, **values, **times})
+            line = json.dumps({"schema": 1, "kind": kind, **values, **times}, separators=(",", ":"))
             notes.append(parse(line.encode("ascii")))
         put_batch(connection, [], [], Known(), notes)  # type: ignore[arg-type]
         op.drop_table(kind)
