@@ -166,7 +166,8 @@ class Lab:
         if len(failures) >= MAX_FAILED_BOOTS:
             tried = f"{self.place} did not boot in mode {mode}, tried {len(failures)} times"
             raise LabError(f"{tried}: {failures[-1]}")
-        self._events.emit("boot", mode=str(mode))
+        if self._board is None or self._board.mode is not mode:
+            self._events.emit("boot", mode=str(mode))
         try:
             self._join_early_boot()
             board = self._open_board()

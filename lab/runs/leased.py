@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from lab.base.errors import LabError
 from lab.base.words import Status
 from lab.boards.target import load_target
 from lab.places import Health, Lease, Session, Waiting
@@ -65,18 +67,25 @@ class LeasedJob:
         self._watcher = watcher
         self._soc = load_target(job.target).soc
         self._lost = ""
+        self._place = ""
 
     def run(self) -> None:
         """Do it. Raises LabError where no board could be had, or pytest broke; ConfigError as `check`."""
         begin = time.monotonic()
-        with self._process() as process:
-            process.plan(self._folder.path, self._folder.log, self._watcher.listen)
-            place = self._on_a_board(process, self._request.wait, None, ())
-        if not (left := self._left()):
+        broken: LabError | None = None
+        try:
+            with self._process() as process, ThreadPoolExecutor(1) as aside:
+                plan = aside.submit(process.plan, self._folder.path, self._folder.log, self._watcher.listen)
+                self._on_a_board(process, self._request.wait, None, (), plan)
+        except LabError as error:
+            broken = error
+        place, left = self._place, self._left()
+        others = self._others(place) if place else []
+        # Without another board its process has tried again already, on the only one there is.
+        if not place or not left or not (others or self._lost) or self._crew.ended.is_set():
+            if broken is not None:
+                raise broken
             return
-        others = self._others(place)
-        if not others and not self._lost:
-            return  # its process has tried again already, on the only board there is
         self._watcher.again(len(left), place)
         wait = self._request.wait
         rest = ANOTHER if wait is None else min(ANOTHER, max(wait - (time.monotonic() - begin), 0.0))
@@ -90,9 +99,14 @@ class LeasedJob:
             yield process
 
     def _on_a_board(
-        self, process: BoardProcess, wait: float | None, only: Cells | None, exclude: tuple[str, ...]
-    ) -> str:
-        """Get a board and run on it; its place."""
+        self,
+        process: BoardProcess,
+        wait: float | None,
+        only: Cells | None,
+        exclude: tuple[str, ...],
+        plan: Future[None] | None = None,
+    ) -> None:
+        """Get a board, and run on it when ``plan`` is done."""
         asked = datetime.now(UTC)
         assert self._job.filters is not None
 
@@ -115,11 +129,14 @@ class LeasedJob:
             on_lost=on_lost,
         )
         since = datetime.now(UTC)
+        self._place = lease.place
         count = _Count(self._watcher.listen)
         try:
             with lease:
                 self._crew.check()
                 self._watcher.place(lease.place, (since - asked).total_seconds())
+                if plan is not None:
+                    plan.result()
                 retries = RETRIES if only is None and not self._others(lease.place) else 0
                 process.go(
                     self._folder.path,
@@ -132,7 +149,6 @@ class LeasedJob:
                 )
         finally:
             self._close(lease, asked, since, count)
-        return lease.place
 
     def _close(self, lease: Lease, asked: datetime, since: datetime, count: _Count) -> None:
         """Write down what became of a lease, and what it says about its place."""
