@@ -76,8 +76,11 @@ def lay_out(found: Sequence[Measured], by: str, names: Sequence[str], iommu: str
     columns: list[Column] = []
     results: list[tuple[Measured, ...]] = []
     left_out: dict[str, tuple[IommuMode, ...]] = {}
+    parts: dict[str, list[Measured]] = {}
+    for item in found:
+        parts.setdefault(value(item), []).append(item)
     for name in values:
-        own = [item for item in found if matches(by, name, value(item))]
+        own = [item for key, part in parts.items() if matches(by, name, key) for item in part]
         for label, part in _boards(by, name, own):
             modes = [mode for mode in MODES if any(item.iommu_asked is mode for item in part)]
             if by not in BOARDS:

@@ -9,9 +9,10 @@ from datetime import UTC, datetime, timedelta
 from lab.base.errors import ConfigError
 from lab.base.words import IommuMode, Status
 from lab.results.compare.build import compare
-from lab.results.compare.columns import ALL, WIDEST, dimension_of
+from lab.results.compare.columns import ALL, BOARDS, WIDEST, dimension_of
 from lab.results.compare.measured import Measured
 from lab.results.compare.model import Comparison
+from lab.results.look import MODES
 from lab.results.model import CellKey
 from lab.results.outcome import Outcome
 from lab.results.query import Query
@@ -20,7 +21,7 @@ from lab.results.store import Store
 SAMPLES = 10
 """How many results of a cell count as its samples, newest first."""
 
-_PLANS = 30  # runs whose plans are looked through for cells that nobody ever measured, newest first
+_PLANS = 12  # runs whose plans are looked through for cells that nobody ever measured, newest first
 _FIELDS = {"target": "target", "soc": "soc", "iommu": "iommu", "kernel": "kernel", "vmm": "vmm"}
 _FIELDS |= {"board": "place", "run": "run"}
 
@@ -73,19 +74,20 @@ def _resolved(store: Store, request: Request) -> tuple[str, tuple[str, ...]]:
                 raise ConfigError(f"'{name}' is no date", hint="2026-11-22, say")
         return "date", names
     if request.by:
-        known = {request.by: _values(store, request.by, request)}
         if names:
-            dimension_of(names, known)
+            dimension_of(names, {request.by: _values(store, request.by, request)})
         return request.by, names
-    known = {by: _values(store, by, request) for by in _FIELDS if by != "run"}
-    try:
-        by = dimension_of(names, known)
-    except ConfigError:
-        runs = _runs(store, names)
-        if runs is None:
-            raise
+    if not names:
+        return "target", ()
+    known: dict[str, list[str]] = {}
+    for by in _FIELDS:
+        known[by] = [] if by == "run" else _values(store, by, request)
+        if set(names) <= set(known[by]):
+            return by, names
+    runs = _runs(store, names)
+    if runs is not None:
         return "run", runs
-    return by, names
+    return dimension_of(names, known), names
 
 
 def _values(store: Store, by: str, request: Request) -> list[str]:
@@ -101,16 +103,37 @@ def _runs(store: Store, names: Sequence[str]) -> tuple[str, ...] | None:
 
 
 def _newest(store: Store, by: str, names: Sequence[str], query: Query, request: Request) -> list[Measured]:
-    """The newest results of every cell of every column. Columns of boards come by one question."""
+    """The newest results of every cell of every column; of boards those in the modes that are shown."""
     found: list[Measured] = []
-    if by in ("target", "soc", "board", "iommu"):
-        query = _narrowed(query, by, tuple(names))
+    if by in BOARDS:
+        query = _narrowed(query, by, tuple(names)) if names else query
+        if request.iommu != WIDEST:
+            found += store.latest(query, samples=request.samples)
+        else:
+            found += _of_widest_modes(store, query, request.samples)
+    elif by == "iommu":
+        query = _narrowed(query, by, tuple(names)) if names else query
         found += store.latest(query, samples=request.samples)
     else:
         for name in names or _values(store, by, request):
             found += store.latest(_narrowed(query, by, (name,)), samples=request.samples)
-    if by in ("target", "iommu"):
+    if by in ("target", "soc", "iommu"):
         found += _never_measured(store, query, found)
+    return found
+
+
+def _of_widest_modes(store: Store, query: Query, samples: int) -> list[Measured]:
+    """The newest of all cells, and more samples of those in the mode of their target that translates most."""
+    newest = store.latest(query)
+    modes: dict[str, IommuMode] = {}
+    for row in newest:
+        mode = row.iommu_asked
+        if row.target not in modes or MODES.index(mode) < MODES.index(modes[row.target]):
+            modes[row.target] = mode
+    found: list[Measured] = [row for row in newest if modes[row.target] is not row.iommu_asked]
+    for mode in dict.fromkeys(modes.values()):
+        targets = tuple(target for target, widest in modes.items() if widest is mode)
+        found += store.latest(replace(query, targets=targets, modes=(mode,)), samples=samples)
     return found
 
 
