@@ -154,7 +154,7 @@ def _chain(found: Mapping[str, Any]) -> list[Link]:
     attached = found.get("attachments")
     if isinstance(attached, list):
         links.append(
-            Link("attached", ", ".join(str(device) for device in attached) or "nobody", not attached)
+            Link("attached", ", ".join(str(device) for device in attached) or "nobody")
         )
     consumer = found.get("consumer")
     if isinstance(consumer, dict):

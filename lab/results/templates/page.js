@@ -39,6 +39,13 @@
     one("button[type=reset]", form).hidden = shown === cells.length;
   }
   if (form) {
+    // The filters stay in sight, so what a link leads to has to stop below them.
+    const clear = () => {
+      const stays = getComputedStyle(form).position === "sticky";
+      document.documentElement.style.scrollPaddingTop = stays ? `${form.offsetHeight + 8}px` : "";
+    };
+    new ResizeObserver(clear).observe(form);
+    clear();
     form.addEventListener("input", filter);
     form.addEventListener("reset", () => setTimeout(filter));
     form.addEventListener("submit", (event) => event.preventDefault());
