@@ -153,9 +153,7 @@ def _chain(found: Mapping[str, Any]) -> list[Link]:
         )
     attached = found.get("attachments")
     if isinstance(attached, list):
-        links.append(
-            Link("attached", ", ".join(str(device) for device in attached) or "nobody")
-        )
+        links.append(Link("attached", ", ".join(str(device) for device in attached) or "nobody"))
     consumer = found.get("consumer")
     if isinstance(consumer, dict):
         other = consumer.get("inode") is not None and consumer["inode"] != buffer["inode"]

@@ -78,6 +78,7 @@ def make_app(settings: Settings) -> Starlette:
             Route("/live", pages.live),
             Route("/runs", pages.runs),
             Route("/matrix", pages.matrix),
+            Route("/compare", pages.compare),
             Route("/runs/{run}", pages.run),
             Route("/runs/{run}/cell", pages.cell),
             Route("/runs/{run}/trends", pages.trends),

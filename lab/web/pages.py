@@ -14,11 +14,13 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from lab.results.compare.columns import DIMENSIONS
 from lab.results.model import Result
 from lab.results.page import script
 from lab.results.runpage import run_page
 from lab.web.access import Access
 from lab.web.boards import Boards
+from lab.web.compare import MODES, compared
 from lab.web.feed import PAUSE, Feed
 from lab.web.live import console, run_now
 from lab.web.runs import Runs, key_of
@@ -99,6 +101,14 @@ class Pages:
             self._runs.newest(), source=lambda cell: f"/runs/{quote(cell.run)}/cell?{address(cell)}"
         )
         return self.views.page("matrix.html.j2", request, page=page)
+
+    async def compare(self, request: Request) -> Response:
+        """What was measured of several things, side by side."""
+        asked = await run_in_threadpool(lambda: compared(self._runs.store(), request.query_params))
+        status = 400 if asked.problem else 200
+        return self.views.page(
+            "compare.html.j2", request, status=status, asked=asked, dimensions=DIMENSIONS, modes=MODES
+        )
 
     async def cell(self, request: Request) -> Response:
         """The evidence of one cell: a piece for the run's page, or a page of its own."""

@@ -120,6 +120,7 @@ def test_what_cannot_be_done_is_said(lab: Served, path: str, form: dict[str, str
         f"/runs/{RUN}/cell",
         f"/runs/{RUN}/cell?target=x&iommu=off&test=y",
         f"/runs/{RUN}/cell?target=x&iommu=sideways&test=y",
+        "/compare/x",
         "/static/../app.py",
         "/static/%2e%2e/app.py",
     ],
@@ -128,6 +129,13 @@ def test_what_is_not_there_is_not_found(lab: Served, path: str) -> None:
     answer = ask(lab, "GET", path)
     assert answer.status == 404
     assert "import" not in answer.text  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("asked", ["names=nosuch", "by=colour", "iommu=sideways", "names=" + "a+" * 90])
+def test_a_comparison_that_cannot_be_is_said(lab: Served, asked: str) -> None:
+    answer = ask(lab, "GET", f"/compare?{asked}")
+    assert answer.status == 400
+    assert "notice" in answer.text  # type: ignore[attr-defined]
 
 
 def test_a_body_that_no_form_has_is_refused(lab: Served) -> None:

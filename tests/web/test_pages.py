@@ -43,6 +43,7 @@ def test_every_page_fits_and_has_its_heading(browse: Open, lab: Served, size: tu
         ("/matrix", "The newest result of every cell"),
         (f"/runs/{RUN}", "1 not as expected"),
         (f"/runs/{RUNNING}", "nothing was measured"),
+        ("/compare?names=virt-smmu+virt-dma32&iommu=off", "differ"),
         ("/sign-in", "Sign in"),
     ):
         page.goto(lab.url + address)
@@ -88,6 +89,26 @@ def test_the_run_page_fetches_evidence_and_trends(browse: Open, lab: Served) -> 
     page.keyboard.press("Escape")
     page.get_by_role("checkbox", name="unexpected").check()
     expect(page.locator(".shown")).to_have_text("3 of 65 cells")
+
+
+def test_a_comparison_is_asked_for_by_a_form(browse: Open, lab: Served) -> None:  # noqa: F811
+    page = browse(f"{lab.url}/compare")
+    page.get_by_label("Compare").fill("virt-smmu virt-dma32")
+    page.get_by_label("IOMMU", exact=True).select_option("off")
+    page.keyboard.press("Enter")
+    row = page.locator("tr", has_text="vgem buffer")
+    expect(row).to_contain_text("refused")
+    expect(row).to_contain_text("corrupt")
+    expect(row).to_contain_text("bounced")
+
+
+def test_two_runs_are_compared_from_the_list(browse: Open, lab: Served) -> None:  # noqa: F811
+    page = browse(f"{lab.url}/runs")
+    for box in page.get_by_role("checkbox").all():
+        box.check()
+    page.get_by_role("button", name="compare").click()
+    assert page.url.count("names=") == 2
+    expect(page.get_by_role("main")).to_contain_text(RUN)
 
 
 def test_evidence_has_a_page_of_its_own(browse: Open, lab: Served) -> None:  # noqa: F811
