@@ -19,14 +19,16 @@ from lab.places.wire import Wire, pb
 
 CROWD = 40
 """Clients (who hold or wait) from which on one waits so. Below, being told at once is worth the stream."""
+NOTICE = 5.0
+"""Seconds after which one who holds a place so knows for certain that he lost it: two questions of his."""
 PAUSE = 0.7
 QUESTIONS_PER_SECOND = 250.0
 """That all who wait together may put to the coordinator: a tenth or so of what it can answer."""
 
 
-def crowded(wire: Wire) -> bool:
-    """Whether so many places are held that even their holders do better without a stream."""
-    return sum(bool(one.acquired) for one in wire.places.values()) > CROWD
+def crowded(wire: Wire, waiting: int = 0) -> bool:
+    """Whether so many hold places, or are ``waiting``, that one does better without a stream."""
+    return waiting + sum(bool(one.acquired) for one in wire.places.values()) > CROWD
 
 
 def pause(waiting: int) -> float:

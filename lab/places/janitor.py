@@ -106,7 +106,7 @@ class Janitor:
             if limit is None or age < limit:
                 return []
             why = f"it had no lease for {age:.0f} s"
-        await release(self.wire, place.name, holder)
+        await release(self.wire, place.name, holder, place.reservation or "")
         self._odd.pop((place.name, holder), None)
         return [f"released {place.name} from {holder}: {why}"]
 

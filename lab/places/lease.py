@@ -20,11 +20,11 @@ from lab.base.errors import LabError
 from lab.places import view
 from lab.places.model import LEASE, LeaseInfo, LeaseLostError
 from lab.places.retake import take_again
-from lab.places.wire import Wire, pb
+from lab.places.wire import RefusedError, Wire, pb
 
 # A lease counts as over this much before its end: the janitor's machine may notice first.
 MARGIN = 0.5
-SAVED = 16.0  # labgrid's coordinator saves its places every 15 s
+PULSE = 2.0  # from one question to the next, for one who is not told
 
 
 def boottime() -> float:
@@ -42,7 +42,7 @@ class HeldPlace:
         self.lost = ""
         self._on_lost = on_lost
         self._end = boottime() + info.until.timestamp() - wire.now()
-        self._began = boottime()
+        self._can_ask = bool(info.token)
         self._confirmed = wire.incarnation
         self._next_beat = 0.0
         self._task: asyncio.Task[None] | None = None
@@ -95,7 +95,7 @@ class HeldPlace:
         try:
             # first the tag: should we die in between, the janitor sees at once that it is over
             await self._write(self.info.ended(now, by_holder=True))
-            await release(self.wire, self.place, self.info.holder)
+            await release(self.wire, self.place, self.info.holder, self.info.token)
         except LabError as error:
             hint = f"the janitor frees it by {self.info.until:%H:%M:%S} UTC"
             raise LabError(f"{self.place} could not be given back ({error.message})", hint=hint) from None
@@ -116,6 +116,8 @@ class HeldPlace:
         except Exception as error:  # unwatched, it might be anyone's
             self.lost = f"it cannot be watched any more ({error!r})"
         self._on_lost(self.lost)
+        with contextlib.suppress(LabError):
+            await cancel(self.wire, self.info.token)  # it would keep the place from others for a minute
 
     async def _keep(self) -> None:
         while not self.lost:
@@ -133,33 +135,34 @@ class HeldPlace:
             await self.wire.wait_change(version, max(until - boottime(), 0.05))
 
     def _may_be_quiet(self) -> bool:
-        """Not at once: a coordinator that ends has saved our tag only after a while."""
         wire, known = self.wire, self._confirmed == self.wire.incarnation
-        old = boottime() - self._began > max(self.info.notice, SAVED)
-        return self.info.notice > 0 and old and wire.online and known and wire.watchers == 1
+        return self._can_ask and wire.online and known and wire.watchers == 1
 
     async def _keep_quietly(self) -> None:
         """In a crowded lab: without the stream, which tells of every other place as well."""
         await self.wire.quiet()
         while not self.lost and self.wire.is_quiet:
-            await asyncio.sleep(max(min(self._next_beat - boottime(), 1.0), 0.05))
+            await self._ask()
             if boottime() >= self._next_beat:
-                await self._ask()
                 await self._beat()
             if self.wire.watchers > 1:
                 await self.wire.wake()
             self._look()
+            await asyncio.sleep(PULSE)
 
     async def _ask(self) -> None:
-        """Ask whether the place is ours. Whatever the trouble, the stream tells more about it."""
+        """Ask about our reservation: acquired as long as the place is ours, unknown to a new coordinator."""
         try:
-            await self.wire.refresh()
-            message = self.wire.places.get(self.place)
-            ours = message is not None and message.acquired == self.info.holder
-        except LabError:
-            ours = False
-        if not ours:
+            request = pb.PollReservationRequest(token=self.info.token)
+            answer = await self.wire.call("PollReservation", request)
+        except RefusedError:
+            self._can_ask = False
             await self.wire.wake()
+        except LabError:
+            await self.wire.wake()
+        else:
+            if answer.reservation.state != view.ACQUIRED:
+                self.lost = "somebody released it (kick)"
 
     def _look(self) -> None:
         """Find out whether the place is lost."""
@@ -244,6 +247,17 @@ async def set_tags(wire: Wire, place: str, tags: dict[str, str]) -> None:
     await wire.call("SetPlaceTags", pb.SetPlaceTagsRequest(placename=place, tags=tags))
 
 
-async def release(wire: Wire, place: str, holder: str) -> None:
-    """Release the place if ``holder`` still has it: the coordinator checks that in the same step."""
+async def cancel(wire: Wire, token: str) -> None:
+    """Cancel a reservation, where there is one."""
+    if token:
+        with contextlib.suppress(RefusedError):
+            await wire.call("CancelReservation", pb.CancelReservationRequest(token=token))
+
+
+async def release(wire: Wire, place: str, holder: str, token: str = "") -> None:
+    """Release the place if ``holder`` still has it: the coordinator checks that in the same step.
+
+    First his reservation ``token``, if he kept it: the place would stay allocated to him for a minute.
+    """
+    await cancel(wire, token)
     await wire.call("ReleasePlace", pb.ReleasePlaceRequest(placename=place, fromuser=holder))

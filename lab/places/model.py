@@ -68,6 +68,7 @@ class LeaseInfo:
     ``ttl``: seconds that each heartbeat adds; 0 for a timed lease, which no process keeps alive.
     ``over``: it was ended, by its holder or by somebody else; the tag stays to tell who was last.
     ``notice``: seconds that may pass until its holder knows of that (lab.places.doze); 0: he is told at once.
+    ``token``: the reservation that he keeps to be told by.
     """
 
     holder: str
@@ -78,6 +79,7 @@ class LeaseInfo:
     reason: str = ""
     over: bool = False
     notice: float = 0.0
+    token: str = ""
 
     @property
     def timed(self) -> bool:
@@ -96,7 +98,7 @@ class LeaseInfo:
         """As the tag's value: ``key=value`` words, the reason last for it may have spaces."""
         words = [f"holder={self.holder}", f"until={stamp(self.until)}", f"since={stamp(self.since)}"]
         words += [f"beat={stamp(self.beat)}", f"ttl={self.ttl:g}", *(["over=yes"] if self.over else [])]
-        words += [f"notice={self.notice:g}"] if self.notice else []
+        words += [f"notice={self.notice:g} token={self.token}"] if self.notice else []
         reason = " ".join(self.reason.split())
         return " ".join(words) + (f" reason={reason}" if reason else "")
 
@@ -113,6 +115,7 @@ class LeaseInfo:
                 reason=reason,
                 over="over" in words,
                 notice=float(words.get("notice", 0)),
+                token=words.get("token", ""),
                 **moments,
             )
         except (KeyError, ValueError):

@@ -18,7 +18,7 @@ from typing import Any
 
 from lab.base.errors import ConfigError, LabError
 from lab.places import view
-from lab.places.doze import CROWD, crowded, doze
+from lab.places.doze import NOTICE, crowded, doze
 from lab.places.lease import release, set_tags
 from lab.places.model import HEALTH, LEASE, Health, LeaseInfo, Place, Waiting, aged, person
 from lab.places.wire import RefusedError, Wire, pb
@@ -66,7 +66,8 @@ class Seeker:
         self._refused: dict[str, str] = {}
         self._next_look = 0.0
         self._trying = ""
-        self._crowd = 0  # clients in the lab when we came
+        self._keep = ""  # the reservation that is not to be cancelled
+        self._waiting = 0  # who waited when we came
 
     async def seek(self, wait: float | None) -> tuple[str, LeaseInfo]:
         """The place, acquired, and its lease as written to it.
@@ -87,7 +88,7 @@ class Seeker:
                     with contextlib.suppress(LabError):
                         found = await self._step()
                         if found is not None:
-                            self._trying = ""
+                            self._trying, self._keep = "", found[1].token
                             return found
                 if end is not None and _clock() >= end:
                     raise LabError(self._why_not(wait or 0.0), hint=self._hint())
@@ -117,11 +118,14 @@ class Seeker:
 
     def _may_doze(self) -> bool:
         waits = bool(self._mine) and not self._got and self.wire.online and self.wire.watchers == 1
-        return waits and self._crowd > CROWD and not any(token in self.wire.allocated for token in self._mine)
+        return (
+            waits
+            and crowded(self.wire, self._waiting)
+            and not any(token in self.wire.allocated for token in self._mine)
+        )
 
     async def _doze(self, seconds: float) -> None:
-        waiting = self._crowd
-        if await doze(self.wire, list(self._mine), waiting, seconds):
+        if await doze(self.wire, list(self._mine), self._waiting, seconds):
             self._incarnation = self.wire.incarnation  # it knows our reservations, so it was not restarted
         self._polled = dict.fromkeys(self._mine, _clock())
         self._next_look = 0.0
@@ -159,7 +163,7 @@ class Seeker:
             answer = await self.wire.call("GetReservations", pb.GetReservationsRequest())
         except LabError:
             return 0.0
-        self._crowd = len(answer.reservations) + sum(bool(one.acquired) for one in self.wire.places.values())
+        self._waiting = sum(one.state == view.WAITING for one in answer.reservations)
         seen = [one.created for one in answer.reservations]
         seen += [one.changed for one in self.wire.places.values() if one.acquired]
         age = max(self.wire.now() - min(seen, default=self.wire.now()), _clock() - self.wire.since)
@@ -238,8 +242,9 @@ class Seeker:
         seconds = self.wish.ttl if self.wish.hold is None else self.wish.hold
         ttl = self.wish.ttl if self.wish.hold is None else 0.0
         until = now + timedelta(seconds=seconds)
-        notice = ttl / 3 if crowded(self.wire) and self.wire.watchers == 1 else 0.0
-        info = LeaseInfo(me, now, until, now, ttl, self.wish.reason, notice=notice)
+        info = LeaseInfo(me, now, until, now, ttl, self.wish.reason)
+        if ttl and crowded(self.wire) and self.wire.watchers == 1:
+            info = replace(info, notice=NOTICE, token=place.reservation or "")
         # first the tag: nobody ever sees a place acquired by one of us without a lease
         self._trying = place.name
         await set_tags(self.wire, place.name, {LEASE: info.text()})
@@ -278,7 +283,7 @@ class Seeker:
         if self._trying:
             with contextlib.suppress(LabError):
                 await release(self.wire, self._trying, self.wire.identity)
-        for token in self._mine:
+        for token in self._mine.keys() - {self._keep}:
             with contextlib.suppress(LabError):
                 await self.wire.call(
                     "CancelReservation", pb.CancelReservationRequest(token=token), timeout=5.0

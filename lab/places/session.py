@@ -188,5 +188,5 @@ class Session(Inventory):
             return None
         if found.lease is not None:
             self.set_tags(place, {LEASE: found.lease.ended(self.now(), reason or None).text()})
-        loop.run(release(self._wire, place, found.acquired))
+        loop.run(release(self._wire, place, found.acquired, found.reservation or ""))
         return found.acquired

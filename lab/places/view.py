@@ -20,7 +20,7 @@ from lab.places.model import (
     given,
 )
 
-WAITING, ALLOCATED = 0, 1
+WAITING, ALLOCATED, ACQUIRED = 0, 1, 2
 """States of labgrid's reservations (remote/common.py, ReservationState)."""
 
 ResourceKey = tuple[str, str, str]
