@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
+from lab.base import dirs
+from lab.base.errors import ExitCode
+from lab.base.ui import err
 from lab.cli.coordinator import Address, seconds_option
 
 
@@ -118,39 +125,61 @@ def run(
       lab run --soc rk3399 --soc rk3588 --wait 1h --priority 5 --junit out.xml
       git bisect run lab run board --soc rk3588 --wait 1h --bisect
     """
-    from lab.base.ids import new_id
-    from lab.runs.launch import BoardProcess
-    from lab.runs.request import DEFAULT_TARGET, Request, find_suites
+    with _skipping(bisect):
+        from lab.base.ids import new_id
+        from lab.runs.launch import BoardProcess
+        from lab.runs.request import DEFAULT_TARGET, Request, find_suites
 
-    leased = any(given is not None for given in (soc, place, wait, priority, coordinator))
-    leased = leased or _needs_a_lab(target or [])
-    request = Request(
-        id=new_id(),
-        suites=find_suites(suites or []),
-        targets=tuple(dict.fromkeys(target or ([] if soc or place else [DEFAULT_TARGET]))),
-        iommu=iommu,
-        keyword=keyword,
-        snapshot=snapshot,
-        vmm=tuple(vmm or ()),
-        results=results.absolute(),
-        command=shlex.join(["lab", *sys.argv[1:]]),
-        leased=leased,
-        socs=tuple(dict.fromkeys(soc or [])),
-        places=tuple(dict.fromkeys(place or [])),
-        wait=seconds_option(wait),
-        priority=priority or 0.0,
-        boards=boards or 0,
-        coordinator=coordinator,
-    )
-    first = None if leased else BoardProcess(request, request.targets[0])
-    from lab.cli.run_view import conduct  # heavy, like what follows: imported while the process gets ready
+        leased = any(given is not None for given in (soc, place, wait, priority, coordinator))
+        leased = leased or _needs_a_lab(target or [])
+        request = Request(
+            id=new_id(),
+            suites=find_suites(suites or []),
+            targets=tuple(dict.fromkeys(target or ([] if soc or place else [DEFAULT_TARGET]))),
+            iommu=iommu,
+            keyword=keyword,
+            snapshot=snapshot,
+            vmm=tuple(vmm or ()),
+            results=results.absolute(),
+            command=shlex.join(["lab", *sys.argv[1:]]),
+            leased=leased,
+            socs=tuple(dict.fromkeys(soc or [])),
+            places=tuple(dict.fromkeys(place or [])),
+            wait=seconds_option(wait),
+            priority=priority or 0.0,
+            boards=boards or 0,
+            coordinator=coordinator,
+        )
+        first = None if leased else BoardProcess(request, request.targets[0])
+        # heavy, like what follows: imported while the process gets ready
+        from lab.cli.run_view import conduct
 
-    files = {"json": json, "junit": junit, "report": report}
-    raise typer.Exit(conduct(request, first, **files, store=store, bisect=bisect))
+        files = {"json": json, "junit": junit, "report": report}
+        raise typer.Exit(conduct(request, first, **files, store=store, bisect=bisect))
+
+
+@contextmanager
+def _skipping(bisect: bool) -> Iterator[None]:
+    """What a revision cannot even begin, ``git bisect run`` must not take for what it looks for."""
+    try:
+        yield
+    except Exception as error:
+        if not bisect or isinstance(error, typer.Exit):
+            raise
+        err.print(f"[bold red]lab:[/] {escape(str(error))}\nskipped: nothing can be said", soft_wrap=True)
+        raise typer.Exit(int(ExitCode.BISECT_SKIP)) from None
 
 
 def _needs_a_lab(targets: list[str]) -> bool:
-    """Whether one of ``targets`` is a physical board, and no place was reserved for the run before."""
-    from lab.boards import load_target
+    """Whether one of ``targets`` is a physical board, and no place was reserved for the run before.
 
-    return "LG_PLACE" not in os.environ and any(load_target(name).virtual is None for name in targets)
+    A look at the file's text: to load it takes longer than all that is done here.
+    """
+    if "LG_PLACE" in os.environ:
+        return False
+    for name in targets:
+        named = dirs.root() / "targets" / f"{name}.yaml"
+        path = named if named.is_file() else Path(name)
+        if path.is_file() and not re.search(r"^virtual:", path.read_text(), re.MULTILINE):
+            return True
+    return False

@@ -23,7 +23,7 @@ def exit_code(results: Iterable[Result], planned: Iterable[Cell] = (), *, bisect
 def outcome_code(outcome: Outcome, *, bisect: bool = False) -> ExitCode:
     """``exit_code`` of results that are joined already."""
     if not outcome.cells:
-        return ExitCode.USAGE
+        return ExitCode.BISECT_SKIP if bisect else ExitCode.USAGE
     wrong = {cell.status for cell in outcome.unexpected}
     if wrong - {Status.ERROR, Status.MISS}:
         return ExitCode.UNEXPECTED
