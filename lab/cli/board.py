@@ -31,7 +31,7 @@ def power(
     from lab.base.errors import LabError
 
     with OwnBoard(place, coordinator) as found:
-        driver = found.labgrid().get_driver("PowerProtocol")
+        driver = found.driver("PowerProtocol")
         try:
             if action is not Action.STATUS:
                 getattr(driver, action)()
@@ -76,7 +76,7 @@ def console(
     from lab.cli.terminal import Console
 
     with OwnBoard(place, coordinator) as found:
-        driver = found.labgrid().get_driver("ConsoleProtocol")
+        driver = found.driver("ConsoleProtocol")
         with Console(found.name, driver, found.lease.lost) as seen, warned(found.lease, seen.say):
             seen.show(history)
             seen.run()

@@ -92,15 +92,19 @@ class OwnBoard:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
+    @property
+    def plain(self) -> bool:
+        """Whether its place names no target: it boots by itself, and its ssh is the user's business."""
+        return not self._place.target
+
     @cached_property
     def target(self) -> Target:
         """Its kind. Raises ConfigError where the place does not say it."""
         from lab.boards import load_target
 
         if not self._place.target:
-            raise ConfigError(
-                f"place {self.name} has no tag target", hint="the lab's file names it: lab sync"
-            )
+            hint = "the lab's file names one (docs/targets.md), then lab sync"
+            raise ConfigError(f"place {self.name} has no target, which says how to boot it", hint=hint)
         return load_target(self._place.target)
 
     @cached_property
@@ -110,29 +114,35 @@ class OwnBoard:
 
     @property
     def destination(self) -> list[str]:
-        """Arguments for ssh(1). The board's host key is pinned: it is one of this user's, given at boot."""
-        from lab.rack.keys import of_user
+        """Arguments for ssh(1).
 
+        A board that boots our image has this user's keys: its host key is pinned. A plain one has keys
+        and accounts of its own. With LG_PROXY the way leads through that machine, as labgrid's does.
+        """
         service = self._place.resources.get("NetworkService")
         if service is None:
             raise LabError(
-                f"place {self.name} offers no NetworkService for ssh", hint=f"lab boards {self.name}"
+                f"place {self.name} offers no NetworkService for ssh", hint="lab console has its serial line"
             )
-        keys = of_user()
         address, port = str(service["address"]), int(str(service.get("port") or 22))
+        words = ["-p", str(port), "-l", str(service["username"]), address]
+        if proxy := os.environ.get("LG_PROXY"):
+            words = ["-o", f"ProxyCommand=ssh -W %h:%p {proxy}", *words]
+        if self.plain:
+            return words
+        from lab.rack.keys import of_user
+
+        keys = of_user()
         known = self.folder / "known_hosts"
         host = address if port == 22 else f"[{address}]:{port}"
         known.write_text(f"{host} {' '.join(keys.host_public.read_text().split()[:2])}\n")
-        words = ["-i", str(keys.client), "-o", f"UserKnownHostsFile={known}", "-p", str(port)]
-        return [*words, "-l", str(service["username"]), address]
+        return ["-F", "none", "-i", str(keys.client), "-o", f"UserKnownHostsFile={known}", *words]
 
     def answers(self) -> bool:
         """Whether it is up, with our keys in it."""
         import subprocess
 
         options = [
-            "-F",
-            "none",
             "-o",
             "BatchMode=yes",
             "-o",
@@ -151,7 +161,7 @@ class OwnBoard:
 
     def boot(self, mode: str | None) -> None:
         """Boot it where it is not up: in ``mode``, or the first of its target's default modes."""
-        if not self.answers():
+        if not self.plain and not self.answers():
             self.boot_again(mode)
 
     def boot_again(self, mode: str | None) -> Board:
@@ -174,11 +184,23 @@ class OwnBoard:
 
         return place_environment(self.target, self.name, self.folder, image)
 
-    def labgrid(self) -> Any:
-        """labgrid's target of the board, nothing active yet."""
+    def driver(self, protocol: str) -> Any:
+        """labgrid's driver for ``protocol``, active. Raises LabError where the place has nothing for it."""
         import labgrid
+        from labgrid.exceptions import NoDriverFoundError
 
-        return labgrid.Environment(str(self.environment())).get_target("main")
+        from lab.runs.offered import plain_environment
+
+        path = plain_environment(self._place, self.folder) if self.plain else self.environment()
+        what = protocol.removesuffix("Protocol").lower()
+        target = labgrid.Environment(str(path)).get_target("main")
+        try:
+            return target.get_driver(protocol)
+        except NoDriverFoundError:
+            offered = ", ".join(sorted(self._place.resources)) or "nothing"
+            raise LabError(f"place {self.name} has no {what}", hint=f"it offers {offered}") from None
+        except Exception as error:  # labgrid, pyserial, requests: no common root
+            raise LabError(f"{self.name}: no {what} ({error})", hint="lab doctor") from error
 
     @contextmanager
     def agent(self) -> Iterator[Agent]:

@@ -62,7 +62,7 @@ class RackBoard:
         """Arguments for ssh(1)."""
         known = f"UserKnownHostsFile={self.rack.known_hosts}"
         service = self._service
-        words = ["-i", str(self.rack.keyfile), "-o", known, "-p", str(service["port"])]
+        words = ["-F", "none", "-i", str(self.rack.keyfile), "-o", known, "-p", str(service["port"])]
         return [*words, "-l", service["username"], service["address"]]
 
     def boot(self, mode: str | None) -> None:

@@ -55,7 +55,7 @@ def shell(
 ) -> None:
     """Open a shell on a board that you have reserved, or of the rack here; it is booted where it is off."""
     with find_board(board, directory, coordinator) as found:
-        ssh = ["ssh", "-F", "none", "-o", "LogLevel=ERROR", *found.destination]
+        ssh = ["ssh", "-o", "LogLevel=ERROR", *found.destination]
         if guest:
             _guest_shell(found, ssh)
             return

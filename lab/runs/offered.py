@@ -7,6 +7,8 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import yaml
+
 from lab.places import Place, connect
 from lab.rack.keys import boot_files, of_user
 
@@ -15,6 +17,16 @@ if TYPE_CHECKING:
     from lab.imaging import Image
 
 HERE = ("localhost", "127.0.0.1", "::1")
+PLAIN_DRIVERS: dict[str, str] = {
+    "NetworkSerialPort": "SerialDriver",
+    "NetworkPowerPort": "NetworkPowerDriver",
+    "NetworkUSBPowerPort": "USBPowerDriver",
+    "NetworkSiSPMPowerPort": "SiSPMPowerDriver",
+    "NetworkYKUSHPowerPort": "YKUSHPowerDriver",
+    "PDUDaemonPort": "PDUDaemonDriver",
+    "TasmotaPowerPort": "TasmotaPowerDriver",
+}
+"""Resource, as clients see it -> labgrid's driver for it that needs no arguments."""
 
 
 def place_environment(target: Target, place: str, directory: Path, image: Image | None) -> Path:
@@ -28,6 +40,17 @@ def place_environment(target: Target, place: str, directory: Path, image: Image 
     with connect() as session:
         tftp = tftp_here(session.place(place))
     return target.write_environment(directory, image=image, keyfile=keys.client, boot_files=files, tftp=tftp)
+
+
+def plain_environment(place: Place, directory: Path) -> Path:
+    """Write a labgrid environment for a board whose place names no target: its console and its power."""
+    drivers: dict[str, dict[str, str]] = {
+        PLAIN_DRIVERS[cls]: {} for cls in place.resources if cls in PLAIN_DRIVERS
+    }
+    main = {"resources": {"RemotePlace": {"name": place.name}}, "drivers": drivers}
+    path = directory / f"{place.name}.yaml"
+    path.write_text(yaml.safe_dump({"targets": {"main": main}}), encoding="utf-8")
+    return path
 
 
 def tftp_here(place: Place) -> dict[str, str] | None:
