@@ -46,7 +46,10 @@ def _case(suite: Xml.Element, cell: Result, attempts: int) -> None:
     case = Xml.SubElement(suite, "testcase", classname=_text(classname), name=_text(name or module))
     case.set("time", f"{cell.duration:.3f}")
     properties = {
+        "test": cell.test,
         "target": cell.target,
+        "suite": cell.suite,
+        "status": cell.status,
         "place": cell.place,
         "soc": cell.soc,
         "iommu": cell.iommu_asked,
@@ -54,12 +57,16 @@ def _case(suite: Xml.Element, cell: Result, attempts: int) -> None:
         "path": cell.path,
         "allocator": cell.allocator,
         "importer": cell.importer,
+        "decoder": cell.decoder,
         "verdict": cell.verdict or "",
         "expected": cell.expected or "",
+        "expected_reason": cell.expected_reason,
         "errno": errno_name(cell.errno),
+        "reason": cell.reason,
         "attempts": str(attempts),
         "image": cell.image,
         "kernel": cell.kernel,
+        "vmm": cell.vmm,
         "repeat": cell.repeat,
     }
     listed = Xml.SubElement(case, "properties")

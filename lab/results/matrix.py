@@ -123,7 +123,8 @@ def headline(cell: Result) -> str:
 
 def label_of(cell: Result) -> str:
     """What a person calls the cell: its sharing path, else the test's name without folders."""
-    return cell.path or cell.allocator or cell.test.rpartition("/")[2]
+    module, mark, name = cell.test.partition("::")
+    return cell.path or cell.allocator or f"{module.rpartition('/')[2]}{mark}{name}"
 
 
 def summary(outcome: Outcome) -> str:
