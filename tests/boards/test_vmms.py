@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from lab.base.errors import ConfigError
 from lab.boards.vmm import Vmm
 from lab.boards.vmms import COMMANDS, Places, command, crosvm, qemu
+from lab.boards.vmms.version import version
 
 configurations = st.builds(
     Vmm,
@@ -157,3 +158,15 @@ def test_a_slot_for_a_decoder_that_comes_later():
 def test_vfio_needs_a_device(kind):
     with pytest.raises(ConfigError, match="needs a decoder"):
         command(Vmm(kind=kind, video="vfio"), Places())
+
+
+def test_results_name_the_vmm_and_its_version():
+    manifest = {
+        "packages": {"qemu-system-arm": "1:10.0.13+ds-0+deb13u1"},
+        "roots": {"opt/qemu-11": {"qemu-system-arm": "1:11.1.3+ds-1~bpo13+1"}},
+    }
+    assert version(Vmm(), manifest) == "QEMU 10.0.13"
+    assert version(Vmm(binary="qemu-11"), manifest) == "QEMU 11.1.3"
+    assert version(Vmm(binary="/usr/local/bin/qemu"), manifest) == "QEMU /usr/local/bin/qemu"
+    assert version(Vmm(kind="crosvm"), manifest) == "crosvm"
+    assert version(Vmm(), {}) == "QEMU"

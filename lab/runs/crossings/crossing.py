@@ -11,6 +11,7 @@ from lab.base.errors import LabError
 from lab.boards.agent import Agent
 from lab.boards.guest import Guest
 from lab.boards.vmm import Vmm
+from lab.boards.vmms.version import version
 from lab.media import Stream
 from lab.runs.devices import LUCKY_TRIES, Decoder, Share
 from lab.runs.record import Attempt
@@ -62,10 +63,13 @@ class Crossing:
         Raises LabError (MISS) with the guest's last words where it does not come up.
         """
         configured = self.board.target.vmm or Vmm()
-        guest = self.board.guest(configured.model_copy(update=changes))
+        wanted = configured.model_copy(update=changes)
+        guest = self.board.guest(wanted)
         if guest is not self._guest:
             self._guest = guest
             self._console = guest.mark()
+            image = self.board.image
+            self._attempt.environment["vmm"] = version(wanted, image.manifest if image else {})
             self._attempt.metrics.update(
                 {f"guest_{stage}_seconds": seconds for stage, seconds in guest.times.items()}
             )
