@@ -86,9 +86,10 @@ def picture(session: Session, asked: dict[str, str]) -> Group:
     table = Table(box=None, pad_edge=False, header_style="bold")
     waited = [sum(not one.place and place.satisfies(one.filters) for one in waiting) for place in places]
     queued = ("WAITING",) if any(waited) else ()
-    for column in ("PLACE", "SOC", "TAGS", "HEALTH", "HELD BY", "UNTIL", *queued, ""):
+    wide = ui.out.width >= WIDE
+    for column in ("PLACE", "SOC", "TAGS", "HEALTH", "HELD BY", "UNTIL", *queued, *([""] if wide else [])):
         table.add_column(column, no_wrap=bool(column), overflow="fold")
-    between = " " if ui.out.width >= WIDE else "\n"
+    between = " " if wide else "\n"
     for place, count in zip(places, waited, strict=True):
         table.add_row(
             place.name,
@@ -97,9 +98,15 @@ def picture(session: Session, asked: dict[str, str]) -> Group:
             HEALTH.get(place.health.value, Text("unknown", "yellow")) if place.live else Text("dead", "red"),
             *_holder(place),
             *([str(count or "-")] if queued else []),
-            Text(_note(place), "dim"),
+            *([Text(_note(place), "dim")] if wide else []),
         )
     parts: list[Any] = [table]
+    notes = Table(box=None, pad_edge=False, show_header=False)
+    for place in places:
+        if _note(place):
+            notes.add_row(place.name, Text(_note(place), "dim"))
+    if notes.row_count and not wide:
+        parts += [Text(""), notes]
     if waiting:
         parts += [Text(""), _queue(waiting, session.now())]
     if session.janitor() is None:

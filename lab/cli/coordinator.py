@@ -46,7 +46,7 @@ def who(identity: str) -> str:
 
 def end_of(lease: LeaseInfo) -> str:
     """When a lease ends; one that a process keeps alive has no end of its own."""
-    return clock(lease.until) if lease.timed else "it is done"
+    return clock(lease.until) if lease.timed else "job ends"
 
 
 def own_lease(address: str | None, place: str | None) -> Note:

@@ -2,13 +2,12 @@
 
 ``python -m lab.places.reminder TERMINAL COORDINATOR PLACE HOLDER UNTIL`` sleeps until ten minutes before
 UNTIL (seconds since the epoch), then two; where the lease was prolonged, it sleeps on. It ends with the
-lease, or the terminal; it says nothing where messages are refused (``mesg n``).
+lease, or the terminal.
 """
 
 from __future__ import annotations
 
 import os
-import stat
 import subprocess
 import sys
 import time
@@ -67,12 +66,11 @@ def _until(coordinator: str, place: str, holder: str) -> float | None:
 
 
 def _open(terminal: Path) -> bool:
-    """Whether the terminal is there, ours, and takes messages."""
+    """Whether the terminal is there, and still ours."""
     try:
-        found = terminal.stat()
+        return terminal.stat().st_uid == os.getuid()
     except OSError:
         return False
-    return found.st_uid == os.getuid() and bool(found.st_mode & stat.S_IWGRP)
 
 
 def _write(terminal: Path, text: str) -> None:
