@@ -119,6 +119,9 @@ def compare(
 
         show(out, found, every_figure=figures, only_differences=differences)
         return
+    from lab.base.ui import out
     from lab.results.compare.write import write
 
     write(found, wanted, output or Path("-"), every_figure=figures, only_differences=differences)
+    if output is not None and str(output) != "-":
+        out.print(f"comparison: {output}", soft_wrap=True)

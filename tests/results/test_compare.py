@@ -340,3 +340,10 @@ def test_nothing_differs_from_itself(one: list[Result]) -> None:
     found = compare([*one, *twin], by="target", iommu="off")
     assert set(found.counts) <= {Standing.SAME, Standing.INCOMPLETE}
     assert not any(figure.shown for line in found.lines for figure in line.figures)
+
+
+def test_one_column_has_nothing_to_be_compared_with() -> None:
+    from lab.results.compare.words import headline
+
+    assert headline(compare([share("a")], by="target")).startswith("nothing to compare with: only a off")
+    assert headline(compare([], by="target", names=("a", "b"))) == "nothing to compare"

@@ -21,7 +21,7 @@ from lab.results.store import Store
 SAMPLES = 10
 """How many results of a cell count as its samples, newest first."""
 
-_PLANS = 12  # runs whose plans are looked through for cells that nobody ever measured, newest first
+_PLANS = 40  # runs whose plans are looked through for cells that nobody ever measured, newest first
 _FIELDS = {"target": "target", "soc": "soc", "iommu": "iommu", "kernel": "kernel", "vmm": "vmm"}
 _FIELDS |= {"board": "place", "run": "run"}
 
@@ -150,14 +150,16 @@ def _narrowed(query: Query, by: str, names: tuple[str, ...]) -> Query:
 
 
 def _never_measured(store: Store, query: Query, found: Sequence[Measured]) -> list[Measured]:
-    """Cells that a run of these results planned, and that no run has any result of."""
-    known = {CellKey(item.target, item.iommu_asked, item.test) for item in found}
-    targets = {key.target for key in known}
-    newest: dict[str, datetime] = {}
+    """Cells that a run of the results that count planned, and that no run has any result of."""
+    known: dict[CellKey, Measured] = {}
     for item in found:
-        newest[item.run] = max(newest.get(item.run, item.started), item.started)
+        key = CellKey(item.target, item.iommu_asked, item.test)
+        if key not in known or item.started > known[key].started:
+            known[key] = item
+    targets = {key.target for key in known}
+    runs = {item.run: item.started for item in known.values()}
     missing: dict[CellKey, Measured] = {}
-    for name in sorted(newest, key=lambda name: newest[name], reverse=True)[:_PLANS]:
+    for name in sorted(runs, key=lambda name: runs[name], reverse=True)[:_PLANS]:
         run = store.find(name)
         planned = tuple(
             cell

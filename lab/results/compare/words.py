@@ -153,6 +153,9 @@ def headline(comparison: Comparison) -> str:
     total = sum(counts.values())
     if not total:
         return "nothing to compare"
+    filled = {number for line in comparison.lines for number, entry in enumerate(line.entries) if entry}
+    if len(filled) < 2:
+        return f"nothing to compare with: only {comparison.columns[min(filled)].name} has results"
     unexplained = counts.get(Standing.UNEXPLAINED, 0)
     differ = unexplained + counts.get(Standing.EXPLAINED, 0)
     rows = f"{total} row" if total == 1 else f"{total} rows"
