@@ -171,7 +171,10 @@ class Chaos:
 
     def _strike(self, lab: LightLab, session: Session, *, early: bool) -> None:
         victim = self.random.choices(list(VICTIMS), weights=list(VICTIMS.values()))[0]
-        if victim == "coordinator" and early:
+        missing = [name for name, number in self.report.killed.items() if not number]
+        if missing and not early:
+            victim = missing[0]
+        elif victim == "coordinator" and early:
             victim = "client"
         pause = self.random.uniform(0.0, 1.5)
         self.report.killed[victim] += 1
@@ -185,9 +188,11 @@ class Chaos:
                 self._watched.append(Death(*client.holds, at=time.monotonic()))
             self._client(lab)
         elif victim == "lease":
+            self.report.killed[victim] -= 1
             with contextlib.suppress(LabError):  # no coordinator just now
                 held = [one.name for one in session.places() if one.acquired]
-                session.kick(self.random.choice(held or self.names), "chaos")
+                if held and session.kick(self.random.choice(held), "chaos"):
+                    self.report.killed[victim] += 1
         elif victim == "coordinator":
             self._restarts.append(datetime.now(UTC))
             lab.kill("coordinator")

