@@ -81,7 +81,8 @@ def test_a_wide_terminal_has_the_reasons_beside_the_rows(three: Comparison) -> N
     text = drawn(three, 170)
     row = next(line for line in text.splitlines() if "udmabuf, 4K pages, scattered" in line)
     assert re.search(
-        r"Δ1 udmabuf.*● zero-copy +○ refused +✗ corrupt +virt-cma  no IOMMU: needs contiguous memory", row
+        r"Δ1 udmabuf.*● zero-copy 2\.\d+/s +○ refused +✗ corrupt +virt-cma  no IOMMU: needs contiguous memory",
+        row,
     )
     assert re.search(r"Δ1 vgem buffer .* as 1", text)
     assert "12 of 23 rows differ, each explained by a constraint; 1 incomplete" in text
@@ -97,7 +98,7 @@ def test_a_narrow_one_has_them_below(three: Comparison) -> None:
 def test_plain_terminals_and_only_differences(three: Comparison) -> None:
     text = drawn(three, 100, plain=True, only_differences=True)
     assert text.isascii()
-    assert re.search(r"d1 udmabuf, 4K pages.*\* zero-copy +o refused +x corrupt", text)
+    assert re.search(r"d1 udmabuf, 4K pages.*\* zero-copy( [\d.]+/s)? +o refused +x corrupt", text)
     assert "dma-heap, contiguous" not in text
 
 

@@ -13,7 +13,6 @@ from lab.results.compare import words
 from lab.results.compare.model import Comparison, Entry, FigureLine, Group, Line, Reason, Section
 from lab.results.look import STANDINGS, Look, Standing
 from lab.results.matrix import ACROSS
-from lab.results.terminal import MARKS
 
 _GAP = 2
 _MARGIN = 4  # for the mark and the number of the reasons
@@ -44,13 +43,13 @@ class ComparisonView:
         plain = options.ascii_only
         counts = self.comparison.counts
         style = f"bold {STANDINGS[Standing.UNEXPLAINED].colour}" if Standing.UNEXPLAINED in counts else "bold"
-        head = Text(_say(words.headline(self.comparison), plain=plain), style=style)
+        head = Text(words.said(words.headline(self.comparison), plain=plain), style=style)
         for part in head.wrap(pen, options.max_width - 2):
             yield _row(Text.assemble(" ", part))
         flaky = words.flaky_note(self.comparison)
         told = [f"all alike: {', '.join(alike)}"] if alike else []
         for note in (*told, *([flaky] if flaky else []), *self.comparison.notes):
-            for part in Text(_say(note, plain=plain), style="dim").wrap(pen, options.max_width - 2):
+            for part in Text(words.said(note, plain=plain), style="dim").wrap(pen, options.max_width - 2):
                 yield _row(Text.assemble(" ", part))
 
 
@@ -86,22 +85,20 @@ class _Table:
         self.room = self.width - _MARGIN - self.label
         self.numbers: dict[tuple[Reason, ...], int] = {}
         self.legend: dict[Look, None] = {}
-        self.symbols = False
+        self.symbols, self.rates = False, True
         chunks, widths = self._chunks()
-        if (
-            len(chunks) > 1
-            and self.label > _LABEL_LEAST
-            and sum(widths) - _GAP <= self.room + self.label - _LABEL_LEAST
-        ):
-            self.label = self.width - _MARGIN - sum(widths) + _GAP
-            self.room = self.width - _MARGIN - self.label
-            chunks, widths = self._chunks()
+        if len(chunks) > 1 or self.room - sum(widths) < _WHY_AT_LEAST:
+            self.rates = False
+            without = self._chunks()
+            self.rates = len(chunks) == 1 and self.room - sum(without[1]) < _WHY_AT_LEAST
+            chunks, widths = (chunks, widths) if self.rates else without
+        if len(chunks) > 1 and self.label > _LABEL_LEAST:
+            chunks, widths = self._narrowed(chunks, widths)
         if len(chunks) > 1:
             self.symbols = True
             fewer, narrow = self._chunks()
             self.symbols = len(fewer) < len(chunks)
-            if self.symbols:
-                chunks, widths = fewer, narrow
+            chunks, widths = (fewer, narrow) if self.symbols else (chunks, widths)
         widest = max(sum(widths[number] for number in chunk) for chunk in chunks) - _GAP
         if widest > self.room:
             self.label = max(self.width - _MARGIN - widest, _LABEL_LEAST // 2)
@@ -166,7 +163,7 @@ class _Table:
         )
         text.append(self._title(line), style=loud)
         for at in chunk:
-            self._entry(text, line.entries[at], self.widths[at])
+            self._entry(text, line, at)
         if not line.reasons or not why:
             yield _row(text)
             return
@@ -186,12 +183,13 @@ class _Table:
         label = self._fit(line.label, max(self.label - cell_len(decoder), 8)).rstrip()
         return self._fit(label + decoder, self.label)
 
-    def _entry(self, text: Text, entry: Entry | None, width: int) -> None:
+    def _entry(self, text: Text, line: Line, number: int) -> None:
+        entry, width = line.entries[number], self.widths[number]
         if entry is None:
             text.append(" " * width)
             return
         self.legend.setdefault(entry.look)
-        word = self._fit(self._word(entry), width)
+        word = self._fit(self._word(line, entry, number), width)
         text.append(word[:1], style=entry.look.colour)
         text.append(word[1:], style="" if entry.as_expected else f"bold {entry.look.colour}")
 
@@ -244,9 +242,17 @@ class _Table:
             chunks[-1].append(number)
         return chunks, widths
 
+    def _narrowed(self, chunks: list[list[int]], widths: list[int]) -> tuple[list[list[int]], list[int]]:
+        """With shorter labels, where all columns fit then."""
+        if sum(widths) - _GAP > self.room + self.label - _LABEL_LEAST:
+            return chunks, widths
+        self.label = self.width - _MARGIN - sum(widths) + _GAP
+        self.room = self.width - _MARGIN - self.label
+        return self._chunks()
+
     def _column(self, number: int) -> int:
         texts = [self.columns[number].label, self.columns[number].note]
-        texts += [self._word(entry) for line in self.shown if (entry := line.entries[number])]
+        texts += [self._word(line, entry, number) for line in self.shown if (entry := line.entries[number])]
         texts += [self._say(words.value(line, number)) for line in self._figures()]
         return max(cell_len(text) for text in texts) + _GAP
 
@@ -255,8 +261,10 @@ class _Table:
         for line in self.shown:
             yield from line.figures if self.view.every_figure else words.telling(line)
 
-    def _word(self, entry: Entry) -> str:
+    def _word(self, line: Line, entry: Entry, number: int) -> str:
         text = words.entry_text(entry)
+        if self.rates:
+            text = f"{text} {words.rate(line, number)}".rstrip()
         if self.symbols:
             text = text[len(text.rstrip(words.UNEXPECTED + words.FLAKY + " ")) :].strip()
         return self._say(f"{self._symbol(entry.look)} {text}".rstrip())
@@ -265,7 +273,7 @@ class _Table:
         return look.ascii if self.plain else look.symbol
 
     def _say(self, text: str) -> str:
-        return _say(text, plain=self.plain)
+        return words.said(text, plain=self.plain)
 
     def _fit(self, text: str, width: int) -> str:
         """``text`` in exactly ``width`` columns, with a gap; cut with an ellipsis where it is longer."""
@@ -274,14 +282,6 @@ class _Table:
             dots = self._say("…")
             text = set_cell_size(text, max(width - 1 - cell_len(dots), 0)).rstrip() + dots
         return set_cell_size(text, width)
-
-
-def _say(text: str, *, plain: bool) -> str:
-    """``text`` with our own signs replaced where the terminal cannot show them."""
-    if plain:
-        for sign, instead in MARKS.items():
-            text = text.replace(sign, instead)
-    return text
 
 
 def _row(text: Text) -> Text:

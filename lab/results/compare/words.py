@@ -8,6 +8,7 @@ from lab.results.compare.model import Column, Comparison, Entry, FigureLine, Lin
 from lab.results.compare.statistics import Change, Summary
 from lab.results.figures import Figure, Kind, digits, scale_of
 from lab.results.look import Standing
+from lab.results.terminal import MARKS
 
 NOTHING = "no difference shown"
 UNEXPECTED, FLAKY = "≠", "~"
@@ -61,6 +62,15 @@ def entry_text(entry: Entry) -> str:
         FLAKY if entry.flaky else "",
     ]
     return " ".join(mark for mark in marks if mark)
+
+
+def rate(line: Line, number: int) -> str:
+    """``2.45/s``: frames a second, where the row has them; the shortest that is to be said of speed."""
+    for figure in line.figures:
+        found = figure.values[number]
+        if figure.figure.kind is Kind.RATE and found is not None:
+            return f"{digits(found.mean)}{figure.figure.unit}"
+    return ""
 
 
 def flaky_note(comparison: Comparison) -> str:
@@ -181,6 +191,13 @@ def telling(line: Line) -> list[FigureLine]:
         for figure in line.figures
         if figure.shown and (figure.figure.kind is not Kind.COUNT or line.standing is Standing.SAME)
     ]
+
+
+def said(text: str, *, plain: bool) -> str:
+    """``text`` with our own signs replaced where a terminal cannot show them."""
+    for sign, instead in MARKS.items() if plain else ():
+        text = text.replace(sign, instead)
+    return text
 
 
 def _scale(line: FigureLine) -> tuple[float, str]:

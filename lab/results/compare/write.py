@@ -106,15 +106,20 @@ def _table(
         loud = line.standing is Standing.UNEXPLAINED
         title = f"**{_escaped(line.title)}**" if loud else _escaped(line.title)
         mark = STANDINGS[line.standing].symbol.strip()
-        rows.append([mark, title, *(_cell(entry) for entry in line.entries), why])
+        cells = [_cell(line, number) for number in range(len(line.entries))]
+        rows.append([mark, title, *cells, why])
         for figure in line.figures if every_figure else told:
             first, *rest = _figure_row(figure, comparison.columns)
             rows.append(["", f"&emsp;{first}", *rest])
     return _aligned(head, rows)
 
 
-def _cell(entry: Entry | None) -> str:
-    return _escaped(f"{entry.look.symbol} {words.entry_text(entry)}") if entry else ""
+def _cell(line: Line, number: int) -> str:
+    entry = line.entries[number]
+    if entry is None:
+        return ""
+    text = f"{entry.look.symbol} {words.entry_text(entry)} {words.rate(line, number)}"
+    return _escaped(text.rstrip())
 
 
 def _figure_row(line: FigureLine, columns: Sequence[Column]) -> list[str]:
