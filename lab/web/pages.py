@@ -72,6 +72,7 @@ class Pages:
             "boards:look": made(person=None),
             "boards:change": made(person="somebody"),
             "running": self.views.part("parts/running.html.j2", running=running),
+            "lines": self.views.part("parts/lines.html.j2", lines=self._runs.lines(RUNS_ON_HOME)),
         }
 
     async def runs(self, request: Request) -> Response:

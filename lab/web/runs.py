@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, replace
+import time
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lab.base.errors import ConfigError
@@ -19,6 +20,9 @@ from lab.results.runpage import Detail, detail_of
 from lab.results.store import Store
 from lab.results.trends import Trends, look_back
 from lab.web.live import Running, RunNow, run_now
+
+LINES_AGE = 5.0
+"""How old a list of runs may be, in seconds."""
 
 
 class KeptStore:
@@ -50,14 +54,19 @@ class Runs:
 
     store: KeptStore
     running: Running
+    _lines: dict[int, tuple[float, list[RunLine]]] = field(default_factory=dict)
 
     def lines(self, limit: int) -> list[RunLine]:
-        """The newest runs."""
-        try:
-            store = self.store()
-        except ConfigError:
-            return []
-        return [RunLine.of(run, store.outcome(run, heavy=False)) for run in store.runs(limit)]
+        """The newest runs, as of some seconds ago: everybody's home page has them."""
+        read, lines = self._lines.get(limit, (-LINES_AGE, []))
+        if time.monotonic() - read > LINES_AGE:
+            try:
+                store = self.store()
+            except ConfigError:
+                return []
+            lines = [RunLine.of(run, store.outcome(run, heavy=False)) for run in store.runs(limit)]
+            self._lines[limit] = time.monotonic(), lines
+        return lines
 
     def outcome(self, run: str) -> tuple[Outcome, RunNow | None, bool]:
         """What came of a run so far, what it does now, and whether the store has it.

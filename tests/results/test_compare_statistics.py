@@ -127,3 +127,9 @@ def test_a_common_change_is_found_among_rows_that_differ() -> None:
     mixed = change_of([[10.0], [100.0], [7.0]], [[20.0], [50.0], [7.0]])
     assert mixed is not None
     assert not decide([mixed])[0].shown
+
+
+def test_a_column_that_has_no_row_in_common_has_no_change() -> None:
+    assert change_of([[1.0, 2.0]], []) is None
+    assert change_of([], [[1.0, 2.0]]) is None
+    assert mean_of([]) is None

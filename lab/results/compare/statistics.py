@@ -121,7 +121,7 @@ def change_of(before: Sequence[Sequence[float]], after: Sequence[Sequence[float]
     Where every row has one sample only, the rows themselves are the samples, paired: then a change that only
     some rows show is not shown for all.
     """
-    if not before or any(not row for row in (*before, *after)):
+    if not before or not after or any(not row for row in (*before, *after)):
         return None
     counts = (sum(map(len, before)), sum(map(len, after)))
     (mean_a, var_a, free_a), (mean_b, var_b, free_b) = _stratified(before), _stratified(after)
