@@ -131,9 +131,9 @@ def _take(board: BoardNow, event: dict[str, Any]) -> None:
     if kind == "plan":
         board.planned = int(event.get("cells", 0))
     elif kind == "boot":
-        board.doing, board.mode, board.test = "boots", mode, ""
+        board.doing, board.mode = "boots for" if board.test else "boots", mode
     elif kind == "booted":
-        board.doing, board.mode = "is up", mode
+        board.doing, board.mode = "runs" if board.test else "is up", mode
     elif kind == "begin":
         board.doing, board.mode = "runs", mode
         board.test = clean(str(event.get("test", ""))).rpartition("::")[2]

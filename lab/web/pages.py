@@ -14,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from lab.base.errors import SharelabError
 from lab.results.compare.columns import DIMENSIONS
 from lab.results.model import Result
 from lab.results.page import script
@@ -48,10 +49,10 @@ class Pages:
 
     async def home(self, request: Request) -> Response:
         """Boards, queue, what runs, and the newest runs."""
-        lab, running, lines = await run_in_threadpool(
-            lambda: (self.boards.view(), self._runs.running.runs(), self._runs.lines(RUNS_ON_HOME))
+        lab, running, listed = await run_in_threadpool(
+            lambda: (self.boards.view(), self._runs.running.runs(), self._lines(RUNS_ON_HOME))
         )
-        return self.views.page("home.html.j2", request, lab=lab, running=running, lines=lines)
+        return self.views.page("home.html.j2", request, lab=lab, running=running, **listed)
 
     async def live(self, request: Request) -> Response:
         """The stream of what moves on the home page."""
@@ -72,13 +73,20 @@ class Pages:
             "boards:look": made(person=None),
             "boards:change": made(person="somebody"),
             "running": self.views.part("parts/running.html.j2", running=running),
-            "lines": self.views.part("parts/lines.html.j2", lines=self._runs.lines(RUNS_ON_HOME)),
+            "lines": self.views.part("parts/lines.html.j2", **self._lines(RUNS_ON_HOME)),
         }
+
+    def _lines(self, limit: int) -> dict[str, Any]:
+        """The newest runs, or why there are none."""
+        try:
+            return {"lines": self._runs.lines(limit), "problem": ""}
+        except SharelabError as error:
+            return {"lines": [], "problem": error.message}
 
     async def runs(self, request: Request) -> Response:
         """The list of runs."""
-        lines = await run_in_threadpool(self._runs.lines, RUNS_ON_LIST)
-        return self.views.page("runs.html.j2", request, lines=lines)
+        listed = await run_in_threadpool(self._lines, RUNS_ON_LIST)
+        return self.views.page("runs.html.j2", request, **listed)
 
     async def run(self, request: Request) -> Response:
         """One run: the report, with evidence that is fetched when it is looked at."""

@@ -57,13 +57,10 @@ class Runs:
     _lines: dict[int, tuple[float, list[RunLine]]] = field(default_factory=dict)
 
     def lines(self, limit: int) -> list[RunLine]:
-        """The newest runs, as of some seconds ago: everybody's home page has them."""
+        """The newest runs, as of some seconds ago: everybody's home page has them. Raises ConfigError."""
         read, lines = self._lines.get(limit, (-LINES_AGE, []))
         if time.monotonic() - read > LINES_AGE:
-            try:
-                store = self.store()
-            except ConfigError:
-                return []
+            store = self.store()
             lines = [RunLine.of(run, store.outcome(run, heavy=False)) for run in store.runs(limit)]
             self._lines[limit] = time.monotonic(), lines
         return lines

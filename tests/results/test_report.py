@@ -185,7 +185,10 @@ def test_evidence_that_nobody_knows_is_kept_without_its_blobs() -> None:
 
 
 def test_terminal_sequences_leave_no_trace() -> None:
-    assert clean("\x1b[1;31mred\x1b[0m \x1b]0;title\x07on\r\nnext\x08\x1b[2J\tend\x1b") == "red on\nnext\tend"
+    assert (
+        clean("\x1b[1;31mred\x1b[0m \x1b]0;title\x07on\r\nnext\x08\x1b[2J\tend\x1b7\x1b(B\x1b")
+        == "red on\nnext\tend"
+    )
 
 
 def test_a_report_of_nothing() -> None:

@@ -80,6 +80,11 @@ def test_a_running_test_and_its_console_are_live(browse: Open, lab: Served) -> N
     expect(page.locator(".now")).to_contain_text("1 of 4 cells")
     expect(console).to_contain_text("lab# next")
     expect(home.locator(".now")).to_contain_text("1 pass")
+    lab.happens(event="begin", test="t.py::test_1", iommu="off", attempt=1)
+    lab.happens(event="boot", mode="off")
+    expect(home.locator(".now")).to_contain_text("boots for test_1")
+    lab.happens(event="booted", mode="off", times={}, verified="no group")
+    expect(home.locator(".now")).to_contain_text("runs test_1")
 
 
 def test_a_run_that_ends_comes_into_the_list(browse: Open, lab: Served) -> None:  # noqa: F811
