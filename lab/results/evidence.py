@@ -224,7 +224,9 @@ def _pictures(found: Mapping[str, Any]) -> list[Picture]:
 def _picture(frame: Mapping[str, Any], form: Mapping[str, Any]) -> Picture | None:
     """None where the frame came without its bytes, or is what it should be."""
     try:
-        fourcc, width, height = str(form["fourcc"]), int(form["width"]), int(form["height"])
+        fourcc = str(form.get("fourcc") or form["pixelformat"])
+        # Frame and reference lie as the decoder wrote them, whose rows may be longer than the picture is wide.
+        width, height = int(form.get("bytesperline") or form["width"]), int(form["height"])
         actual = base64.b64decode(frame["data"], validate=True)
         wanted = base64.b64decode(frame["reference"], validate=True) if frame.get("reference") else None
         if actual == wanted:

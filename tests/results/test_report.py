@@ -178,6 +178,14 @@ def test_pictures_are_of_wrong_frames_only() -> None:
     assert base64.b64decode(shown.actual.partition(",")[2]).startswith(b"\x89PNG")
 
 
+def test_a_frame_is_drawn_as_the_boards_agent_tells_of_it() -> None:
+    v4l2 = {"pixelformat": "NV12", "width": 160, "height": 144, "bytesperline": 176, "sizeimage": 38016}
+    frame = {"index": 0, "bytesused": 38016, "data": picture(0, broken=True), "reference": picture(0)}
+    (shown,) = view(result(evidence={"format": v4l2, "frames": [frame]})).pictures
+    assert (shown.width, shown.height) == (176, 144)
+    assert shown.note.endswith("of 38016 bytes differ")
+
+
 def test_evidence_that_nobody_knows_is_kept_without_its_blobs() -> None:
     rest = view(result(evidence={"novel": {"data": "A" * 400, "size": 3}})).rest
     assert '"size": 3' in rest
