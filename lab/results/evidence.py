@@ -225,7 +225,7 @@ def _picture(frame: Mapping[str, Any], form: Mapping[str, Any]) -> Picture | Non
     """None where the frame came without its bytes, or is what it should be."""
     try:
         fourcc = str(form.get("fourcc") or form["pixelformat"])
-        # Frame and reference lie as the decoder wrote them, whose rows may be longer than the picture is wide.
+        # Frame and reference lie as the decoder wrote them; its rows may be longer than the picture is wide.
         width, height = int(form.get("bytesperline") or form["width"]), int(form["height"])
         actual = base64.b64decode(frame["data"], validate=True)
         wanted = base64.b64decode(frame["reference"], validate=True) if frame.get("reference") else None
