@@ -49,43 +49,57 @@ app = typer.Typer(
     help="Boot ARM64 boards and decide, from evidence, which buffers their decoders and GPUs can share.",
 )
 
-app.command("run")(run.run)
-app.command("decode")(decode.decode)
-app.add_typer(images.app, name="images")
-app.add_typer(rack.app, name="rack")
-app.add_typer(vm.app, name="vm")
-app.command("shell")(shell.shell)
-app.command("console")(board.console)
-app.command("power")(board.power)
-app.command("boot")(board.boot)
-app.add_typer(targets.app, name="targets")
+RUN, RESULTS, BOARDS, LAB, PARTS = (
+    "Run",
+    "Look at results",
+    "Have a board of a lab",
+    "Keep a lab",
+    "The parts of it",
+)
+
+app.command("run", rich_help_panel=RUN)(run.run)
+app.command("decode", rich_help_panel=RUN)(decode.decode)
+
 results.app.command("diff")(results_change.diff_runs)
 results.app.command("trend")(results_change.trend)
 results.app.command("add")(results_files.add)
 results.app.command("import")(results_files.import_)
 results.app.command("export")(results_files.export)
-app.add_typer(results.app, name="results")
-app.add_typer(expect.app, name="expect")
-app.command("report")(report.report)
-app.command("serve")(serve.serve)
-app.command("sync")(sync.sync)
-app.command("compare")(compare.compare)
-app.command("ci")(ci.ci)
-app.command("doctor")(doctor.doctor)
-app.command("units")(units.units)
-app.command("up")(up.up)
-app.command("down")(up.down)
-app.command("boards")(boards.boards)
-app.command("reserve", cls=reserve.WithCommand)(reserve.reserve)
-app.command("extend")(reserve.extend)
-app.command("release")(reserve.release)
-app.command("quarantine")(upkeep.quarantine)
-app.command("heal")(upkeep.heal)
-app.command("health")(health.health)
-app.command("janitor")(upkeep.janitor)
-app.command("test", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
-    check.own_checks
-)
+app.add_typer(results.app, name="results", rich_help_panel=RESULTS)
+app.command("report", rich_help_panel=RESULTS)(report.report)
+app.command("compare", rich_help_panel=RESULTS)(compare.compare)
+app.add_typer(expect.app, name="expect", rich_help_panel=RESULTS)
+app.command("serve", rich_help_panel=RESULTS)(serve.serve)
+
+app.command("boards", rich_help_panel=BOARDS)(boards.boards)
+app.command("reserve", cls=reserve.WithCommand, rich_help_panel=BOARDS)(reserve.reserve)
+app.command("extend", rich_help_panel=BOARDS)(reserve.extend)
+app.command("release", rich_help_panel=BOARDS)(reserve.release)
+app.command("boot", rich_help_panel=BOARDS)(board.boot)
+app.command("shell", rich_help_panel=BOARDS)(shell.shell)
+app.command("console", rich_help_panel=BOARDS)(board.console)
+app.command("power", rich_help_panel=BOARDS)(board.power)
+
+app.command("up", rich_help_panel=LAB)(up.up)
+app.command("down", rich_help_panel=LAB)(up.down)
+app.command("doctor", rich_help_panel=LAB)(doctor.doctor)
+app.command("sync", rich_help_panel=LAB)(sync.sync)
+app.command("units", rich_help_panel=LAB)(units.units)
+app.command("ci", rich_help_panel=LAB)(ci.ci)
+app.command("health", rich_help_panel=LAB)(health.health)
+app.command("quarantine", rich_help_panel=LAB)(upkeep.quarantine)
+app.command("heal", rich_help_panel=LAB)(upkeep.heal)
+app.command("janitor", rich_help_panel=LAB)(upkeep.janitor)
+
+app.add_typer(targets.app, name="targets", rich_help_panel=PARTS)
+app.add_typer(images.app, name="images", rich_help_panel=PARTS)
+app.add_typer(rack.app, name="rack", rich_help_panel=PARTS)
+app.add_typer(vm.app, name="vm", rich_help_panel=PARTS)
+app.command(
+    "test",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    rich_help_panel=PARTS,
+)(check.own_checks)
 
 
 def main() -> None:
