@@ -72,7 +72,7 @@ class Console:
     def run(self) -> None:
         """Until Ctrl-] is typed, the input ends, or the board is lost. Raises LabError: the line is gone."""
         if self._before is not None:
-            tty.setraw(self._keyboard)
+            tty.setraw(self._keyboard, termios.TCSADRAIN)  # what was typed meanwhile is for the board, too
         typing = True
         while not self._lost.is_set():
             self._from_board()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import socketserver
+import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pexpect
 import pytest
+from pexpect.fdpexpect import fdspawn
 
 from lab.base import dirs
 from lab.places import Session, connect
@@ -47,37 +51,46 @@ def session(tmp_path: Path) -> Iterator[Session]:
         board.shutdown()
 
 
-@pytest.fixture
-def console(session: Session) -> Callable[[], pexpect.spawn]:
-    environment = {**session.lab.environment, "LG_USERNAME": "anna", "PYTHONPATH": str(dirs.root())}
+class Terminal:
+    """``lab console`` in a terminal. Not by pexpect.spawn: it forks, which gRPC's threads do not survive."""
 
-    def begin() -> pexpect.spawn:
-        words = ["-m", "lab.cli", "console"]
-        return pexpect.spawn(sys.executable, words, env=environment, timeout=30, encoding="utf-8")
+    def __init__(self, session: Session) -> None:
+        environment = {**session.lab.environment, "LG_USERNAME": "anna", "PYTHONPATH": str(dirs.root())}
+        ours, theirs = pty.openpty()
+        words = [sys.executable, "-m", "lab.cli", "console"]
+        self._process = subprocess.Popen(words, env=environment, stdin=theirs, stdout=theirs, stderr=theirs)
+        os.close(theirs)
+        self._screen = fdspawn(ours, timeout=30, encoding="utf-8")
 
-    return begin
+    def expect(self, *patterns: str) -> None:
+        """These come, one after the other."""
+        for pattern in patterns:
+            self._screen.expect(pattern)
+
+    def type(self, keys: str) -> None:
+        """Press them."""
+        self._screen.send(keys)
+
+    def end(self) -> int:
+        """It ends by itself; its exit status."""
+        self._screen.expect(pexpect.EOF)
+        return self._process.wait(30)
 
 
-def test_console_shows_what_was_said_before_and_is_disconnected_by_a_kick(session, console):
-    first = console()
+def test_console_shows_what_was_said_before_and_is_disconnected_by_a_kick(session):
+    first = Terminal(session)
     first.expect("Ctrl-\\] leaves it")
-    first.send("hello\n")
+    first.type("hello\n")
     first.expect("board heard hello")
-    first.send(ESCAPE)
+    first.type(ESCAPE)
     first.expect("left the console")
-    first.expect(pexpect.EOF)
-    first.close()
-    assert first.exitstatus == 0
+    assert first.end() == 0
     assert session.place("desk-1").acquired, "leaving a console leaves the board as it is"
 
-    second = console()
-    second.expect("earlier")
-    second.expect("board heard hello")
-    second.expect("now:")
+    second = Terminal(session)
+    second.expect("earlier", "board heard hello", "now:")
     session.kick("desk-1")
     begin = time.monotonic()
     second.expect("no longer yours")
     print(f"disconnected {time.monotonic() - begin:.2f} s after the kick")
-    second.expect(pexpect.EOF)
-    second.close()
-    assert second.exitstatus == 3
+    assert second.end() == 3
