@@ -90,6 +90,7 @@ app.command("health", rich_help_panel=LAB)(health.health)
 app.command("quarantine", rich_help_panel=LAB)(upkeep.quarantine)
 app.command("heal", rich_help_panel=LAB)(upkeep.heal)
 app.command("janitor", rich_help_panel=LAB)(upkeep.janitor)
+app.command("coordinator", hidden=True)(upkeep.coordinator)
 
 app.add_typer(targets.app, name="targets", rich_help_panel=PARTS)
 app.add_typer(images.app, name="images", rich_help_panel=PARTS)

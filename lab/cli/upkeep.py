@@ -70,5 +70,14 @@ def janitor(
         loop.run(serve(address, _say, foreign=limit, once=once))
 
 
+def coordinator(
+    listen: Annotated[str, typer.Option(metavar="HOST:PORT", help="Where.")] = "127.0.0.1:20408",
+) -> None:
+    """Run labgrid's coordinator, as lab up and the systemd units do; its places are kept in this folder."""
+    from lab.places.coordinator import run
+
+    run(listen)
+
+
 def _say(text: str) -> None:
     ui.out.print(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {text}", soft_wrap=True, markup=False)

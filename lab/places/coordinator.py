@@ -30,8 +30,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-l", "--listen", default="127.0.0.1:20408", metavar="HOST:PORT")
     options = parser.parse_args()
+    run(options.listen)
+
+
+def run(listen: str) -> None:
+    """Serve at ``listen``, log what happens to stderr."""
     logging.basicConfig(level=logging.INFO)
-    asyncio.run(serve(options.listen))
+    asyncio.run(serve(listen))
 
 
 if __name__ == "__main__":
