@@ -81,24 +81,24 @@ def test_a_wide_terminal_has_the_reasons_beside_the_rows(three: Comparison) -> N
     text = drawn(three, 170)
     row = next(line for line in text.splitlines() if "udmabuf, 4K pages, scattered" in line)
     assert re.search(
-        r"Δ1 udmabuf.*● zero-copy 2\.\d+/s +○ refused +✗ corrupt +virt-cma  no IOMMU: needs contiguous",
+        r"Δ1 +udmabuf.*● zero-copy 2\.\d+/s +○ refused +✗ corrupt +virt-cma  no IOMMU: needs contiguous",
         row,
     )
-    assert re.search(r"Δ1 vgem buffer .* as 1", text)
+    assert re.search(r"Δ1 +vgem buffer .* as 1", text)
     assert "12 of 23 rows differ, each explained by a constraint; 1 incomplete" in text
 
 
 def test_a_narrow_one_has_them_below(three: Comparison) -> None:
     text = drawn(three, 80)
     head, _, reasons = text.partition("why they differ\n")
-    assert re.search(r"Δ1 vgem buffer +● zero-copy +○ refused +✗ corrupt\n", head)
-    assert "  1 virt-cma  no IOMMU: needs contiguous memory; 2 pages are scattered" in reasons
+    assert re.search(r"Δ1 +vgem buffer +● zero-copy +○ refused +✗ corrupt\n", head)
+    assert "  1  virt-cma  no IOMMU: needs contiguous memory; 2 pages are scattered" in reasons
 
 
 def test_plain_terminals_and_only_differences(three: Comparison) -> None:
     text = drawn(three, 100, plain=True, only_differences=True)
     assert text.isascii()
-    assert re.search(r"d1 udmabuf, 4K pages.*\* zero-copy( [\d.]+/s)? +o refused +x corrupt", text)
+    assert re.search(r"d1 +udmabuf, 4K pages.*\* zero-copy( [\d.]+/s)? +o refused +x corrupt", text)
     assert "dma-heap, contiguous" not in text
 
 
@@ -212,7 +212,7 @@ def test_lab_compare(store: Path, tmp_path: Path) -> None:
         ("c.html", "<!DOCTYPE html>"),
         ("c.csv", "section,"),
         ("c.json", "{"),
-        ("c.txt", "    sharing path"),
+        ("c.txt", "     sharing path"),
     ):
         lab(store, *SOCS, "-o", str(tmp_path / name))
         assert (tmp_path / name).read_text(encoding="utf-8").startswith(start), name

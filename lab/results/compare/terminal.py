@@ -15,8 +15,8 @@ from lab.results.look import STANDINGS, Look, Standing
 from lab.results.matrix import ACROSS
 
 _GAP = 2
-_MARGIN = 4  # for the mark and the number of the reasons
-_LABEL_MOST, _LABEL_LEAST = 32, 24
+_MARGIN = 5  # for the mark and the number of the reasons
+_LABEL_MOST, _LABEL_LEAST = 32, 23
 _WHY_AT_LEAST = 44
 
 
@@ -159,7 +159,7 @@ class _Table:
         if line.reasons:
             number = str(self.numbers.setdefault(line.reasons, len(self.numbers) + 1))
         text = Text.assemble(
-            " ", (self._symbol(look), f"bold {look.colour}"), (f"{number:<2}", loud or "dim")
+            " ", (self._symbol(look), f"bold {look.colour}"), (f"{number:<3}", loud or "dim")
         )
         text.append(self._title(line), style=loud)
         for at in chunk:
@@ -220,7 +220,7 @@ class _Table:
     def _numbered(self) -> Iterator[Text]:
         yield _row(Text(f" {words.WHY}", style="bold"))
         for reasons, number in self.numbers.items():
-            start = f"  {number:<2}"
+            start = f"  {number:<3}"
             for reason in reasons:
                 for part in self._reason(reason, self.width - _MARGIN - 1):
                     yield _row(Text.assemble(start, part))
