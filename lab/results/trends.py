@@ -1,4 +1,4 @@
-"""How the cells of a run came out in the runs before it: steady, fixed, broken, flaky."""
+"""How the cells of a run came out in the runs before it, in the words of `lab.results.diff`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from lab.base.words import Status
+from lab.results.diff import Change
 from lab.results.look import STATUSES, Look, look_of
 from lab.results.matrix import label_of
 from lab.results.model import CellKey, Result
@@ -60,24 +61,24 @@ class TrendRow:
         return self._changes / pairs if pairs else 0.0
 
     @property
-    def state(self) -> str:
+    def state(self) -> Change:
         """A word for it, one of ``_TOLD`` or ``_QUIET``."""
         last, found = self.points[-1], self._judged
         before = [point for point in self.points[:-1] if point is not None]
         if last is None or last.look == STATUSES[Status.MISS]:
-            return "missing"
+            return Change.MISSING
         if not before:
-            return "new" if len(self.points) > 1 else "steady"
+            return Change.ADDED if len(self.points) > 1 else Change.SAME
         if self._changes >= FLAKY:
-            return "flaky"
+            return Change.FLAKY
         former = found[:-1]
         if not former or not last.judged:
-            return "steady" if last.as_expected else "still failing"
+            return Change.SAME if last.as_expected else Change.STILL
         if last.as_expected != former[-1].as_expected:
-            return "fixed" if last.as_expected else "broken"
+            return Change.FIXED if last.as_expected else Change.NEW
         if not last.as_expected:
-            return "still failing"
-        return "changed" if last.look != former[-1].look else "steady"
+            return Change.STILL
+        return Change.CHANGED if last.look != former[-1].look else Change.SAME
 
     @property
     def _judged(self) -> list[Point]:
@@ -88,8 +89,8 @@ class TrendRow:
         return sum(a.look != b.look or a.as_expected != b.as_expected for a, b in pairwise(self._judged))
 
 
-_TOLD = ("broken", "flaky", "still failing", "missing", "changed", "fixed")
-_QUIET = ("new", "steady")  # counted, and no line each
+_TOLD = (Change.NEW, Change.FLAKY, Change.STILL, Change.MISSING, Change.CHANGED, Change.FIXED)
+_QUIET = (Change.ADDED, Change.SAME)  # counted, and no line each
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ class Trends:
 
     runs: tuple[str, ...]
     rows: tuple[TrendRow, ...]
-    counts: dict[str, int]
+    counts: dict[Change, int]
 
     @classmethod
     def of(cls, outcomes: Sequence[Outcome]) -> Trends | None:
@@ -119,7 +120,7 @@ class Trends:
 
     @property
     def summary(self) -> str:
-        """``10 runs of these targets, this one the last: 2 cells flaky, 1 fixed, 80 steady``."""
+        """``10 runs of these targets, this one the last: 2 flaky, 1 fixed, 80 same``."""
         told = ", ".join(f"{self.counts[state]} {state}" for state in (*_TOLD, *_QUIET) if self.counts[state])
         return f"{len(self.runs)} runs of these targets, this one the last: {told or 'nothing measured'}."
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from datetime import timedelta
 from html.parser import HTMLParser
 from typing import Any
 
@@ -12,10 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab.base.words import IommuMode, Status, Verdict
-from lab.results import Outcome, Result
+from lab.results import Outcome, Result, Run
+from lab.results.diff import Change
 from lab.results.evidence import clean, view
 from lab.results.report import report
-from tests.results.sample import bad_run, crossing, good_run, picture, plan, result, run, vm_run
+from lab.results.trends import Trends
+from tests.results.sample import STARTED, bad_run, crossing, good_run, picture, plan, result, run, vm_run
 from tests.results.strategies import plain_json, results
 
 TAGS = {
@@ -240,3 +243,36 @@ def test_the_consumers_dma_is_drawn_beside_the_decoders() -> None:
     usb = {"name": "USB", "maps": [{**share["maps"][0], "device": "0000:00:05.0", "dma": [[4096, 40960]]}]}
     drawn = view(crossing(IommuMode.TRANSLATED, "guest-blob", evidence={**share, "consumer": usb})).maps
     assert [device for device, _ in drawn] == ["0000:00:01.0", "0000:00:05.0"]
+
+
+P, F, M = Status.PASS, Status.FAIL, Status.MISS
+
+
+@pytest.mark.parametrize(
+    ("history", "state", "rate"),
+    [
+        ((P, P, P), Change.SAME, 0.0),
+        ((P, P, F), Change.NEW, 0.5),
+        ((F, F, P), Change.FIXED, 0.5),
+        ((F, F, F), Change.STILL, 0.0),
+        ((P, F, P), Change.FLAKY, 1.0),
+        ((P, M, P), Change.SAME, 0.0),
+        ((P, P, M), Change.MISSING, 0.0),
+        ((None, None, P), Change.ADDED, 0.0),
+    ],
+)
+def test_what_became_of_a_cell_over_the_runs(
+    history: tuple[Status | None, ...], state: Change, rate: float
+) -> None:
+    outcomes = []
+    for number, status in enumerate(history):
+        about = Run(id=f"run-{number}", started=STARTED + timedelta(days=number))
+        items = [result(run=about.id, test="t.py::other", started=about.started)]
+        if status is not None:
+            items.append(result(run=about.id, status=status, verdict=None, started=about.started))
+        outcomes.append(Outcome.of(items, about))
+    found = Trends.of(outcomes)
+    assert found is not None
+    assert found.counts[state] == (2 if state is Change.SAME else 1)
+    for row in found.rows:
+        assert (row.state, row.flake_rate) == (state, rate)
