@@ -12,6 +12,7 @@ A line (docs/expectations.md)::
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -74,8 +75,9 @@ class Expectations:
     """All expectation files of a folder, read when asked for. Raises ConfigError with file and line."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        """``folder``: ``expectations`` of this checkout where none is given."""
-        self.folder = folder or dirs.root() / "expectations"
+        """``folder``: where none is given, LAB_EXPECTATIONS or ``expectations`` of this checkout."""
+        named = os.environ.get("LAB_EXPECTATIONS")
+        self.folder = folder or (Path(named) if named else dirs.root() / "expectations")
         self._files: dict[Path, tuple[Expectation, ...]] = {}
 
     def of(self, *, soc: str, target: str, place: str, iommu: IommuMode, test: str) -> Expectation | None:
@@ -100,6 +102,10 @@ class Expectations:
     def all(self) -> tuple[Expectation, ...]:
         """Every line of every file: reading them all checks them all."""
         return tuple(item for path in sorted(self.folder.rglob("*.txt")) for item in self.file(path))
+
+    def check(self) -> None:
+        """Read every file. Raises ConfigError for the first line that cannot be read."""
+        _ = self.all
 
     def for_soc(self, soc: str) -> Path:
         """The file of a SoC."""

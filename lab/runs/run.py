@@ -14,6 +14,7 @@ from lab.base.proc import require
 from lab.boards import Target, load_target
 from lab.imaging import Image, build, find
 from lab.rack.machine import machine
+from lab.results.expectations import Expectations
 from lab.results.folder import RunFolder
 from lab.results.model import Run
 from lab.runs.crew import Crew, EndedError
@@ -46,13 +47,14 @@ def check(request: Request, jobs: list[Job]) -> list[Target]:
     """The targets of ``jobs``, checked as far as can be before anything is booted.
 
     The first target's labgrid part is left to its process, which has labgrid at hand sooner. Raises
-    ConfigError: unknown target, bad file, a mode that a target does not have, a missing program, a
-    folder for results that cannot be made.
+    ConfigError: unknown target, bad file (of expectations, too), a mode that a target does not have, a
+    missing program, a folder for results that cannot be made.
     """
     try:
         request.results.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"cannot be made ({error.strerror})", file=request.results) from None
+    Expectations().check()
     targets = [load_target(job.target) for job in jobs]
     for job, target in zip(jobs, targets, strict=True):
         parse_modes(request.iommu, target)

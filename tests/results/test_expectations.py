@@ -189,7 +189,11 @@ def test_any_run_with_its_proposal_applied_has_no_unexpected_failure(
     cells = [
         cell for cell in cells if cell.test.isprintable() and "*" not in cell.test and " --" not in cell.test
     ]
-    cells = [replace(cell, expectation={}) for cell in cells]
+    # Names that no file can have share one; boards and SoCs are called otherwise.
+    cells = [
+        replace(cell, expectation={}, target=f"t{at}", place="", soc=f"s{at % 2}")
+        for at, cell in enumerate(cells)
+    ]
     propose(cells, Expectations(folder), link=LINK).write()
     told = [known(folder, cell) for cell in cells]
     left = {cell.status for cell in Outcome.of(told).unexpected}
