@@ -12,6 +12,7 @@ from lab.sharing.expect import Expectation, expected, expected_path
 from lab.sharing.gather import (
     across,
     ended,
+    given_up,
     joined_faults,
     offered,
     pages_written,
@@ -47,6 +48,7 @@ __all__ = [
     "ended",
     "expected",
     "expected_path",
+    "given_up",
     "joined_faults",
     "judge",
     "offered",

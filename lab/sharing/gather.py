@@ -47,6 +47,19 @@ def transfers(lines: Iterable[str] | None, *, resource: int) -> list[str] | None
     return found
 
 
+def given_up(lines: Iterable[str] | None, *, resource: int) -> bool:
+    """Whether the VMM's trace shows the end of ``resource``: what was asked of it before has been done.
+
+    The commands of virtio-gpu's control queue are done in their order.
+    """
+    found = False
+    for line in lines or ():
+        command = _COMMAND.search(line)
+        if command is not None and int(command[2], 16) == resource:
+            found = command[1] == "res_unref"
+    return found
+
+
 def transfers_in_guest(commands: Iterable[Mapping[str, Any]] | None) -> list[str] | None:
     """The transfers to the host among the commands of the guest's driver (its agent's ``gpu_commands``).
 

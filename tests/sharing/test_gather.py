@@ -10,6 +10,7 @@ from lab.sharing import (
     VmmFacts,
     across,
     ended,
+    given_up,
     joined_faults,
     offered,
     pages_written,
@@ -40,6 +41,16 @@ def test_transfers_are_those_of_the_resource_since_it_was_made():
     assert (
         transfers([TRACE[0], TRANSFER, "virtio_gpu_cmd_res_unref res 0x7", *TRACE], resource=RESOURCE) == []
     )
+
+
+def test_all_has_been_done_when_the_resource_is_gone():
+    """Until then commands of it may be under way. Its number may have been another one's before."""
+    gone = "virtio_gpu_cmd_res_unref res 0x7"
+    assert not given_up(None, resource=RESOURCE)
+    assert not given_up(TRACE, resource=RESOURCE)
+    assert not given_up([gone, *TRACE], resource=RESOURCE)
+    assert not given_up([*TRACE, gone.replace("0x7", "0x77")], resource=RESOURCE)
+    assert given_up([*TRACE, TRANSFER, gone], resource=RESOURCE)
 
 
 @pytest.mark.parametrize("kind", ["toh_2d", "toh_3d", "fromh_3d"])

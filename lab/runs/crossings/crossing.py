@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,9 +24,18 @@ from lab.sharing import (
     Standing,
     VmmFacts,
     ended,
+    given_up,
     judge,
     settle_path,
+    transfers,
 )
+
+ENDS = 15.0
+"""Seconds for the VMM to come to what the guest has sent."""
+BEGINS = 2.0
+"""Seconds after which a trace that does not show the resource at all shows nothing of it."""
+LOOK = 0.05
+"""Seconds between two looks into its trace, which is on the board."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +151,26 @@ def unsupported(path: str, facts: VmmFacts, decoder: Decoder, stream: Stream) ->
             references = stream.references("NV12")
             return Shared(raw, facts, references, len(references[0]))
     return None
+
+
+def copies(guest: Guest, begin: int, resource: int) -> list[str] | None:
+    """What the VMM transferred of a ``resource`` that the guest has given up; None where nobody listened.
+
+    The guest's driver hardly waits for what it sends (50 ms for a flush; Linux, drivers/gpu/drm/virtio/
+    virtgpu_plane.c), so on a busy board commands are still to come after its calls have returned. They
+    are all there when the resource's end is. ``begin``: the trace's mark from before it was made.
+    Raises LabError where its end does not come.
+    """
+    began = time.monotonic()
+    while True:
+        lines = guest.trace_since(begin)
+        found = transfers(lines, resource=resource)
+        waited = time.monotonic() - began
+        if given_up(lines, resource=resource) or (found is None and waited > BEGINS):
+            return found
+        if waited > ENDS:
+            raise LabError(f"the VMM does not come to the end of the guest's resource {resource:#x}")
+        time.sleep(LOOK)
 
 
 def facts_of(

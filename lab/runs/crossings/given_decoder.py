@@ -6,10 +6,10 @@ from lab.boards.agent import Agent
 from lab.boards.guest import Guest
 from lab.boards.vmms.qemu import SLOT
 from lab.media import Stream
-from lab.runs.crossings.crossing import Crossing, Shared, facts_of, unsupported
+from lab.runs.crossings.crossing import Crossing, Shared, copies, facts_of, unsupported
 from lab.runs.crossings.guest_memory import WIDTH, exchange, guest_facts, matches
 from lab.runs.crossings.newest import newest
-from lab.sharing import across, transfers
+from lab.sharing import across
 
 PATH = "vfio-decoder"
 KERNEL = "backports"
@@ -59,14 +59,11 @@ def vfio_decoder(crossing: Crossing, stream: Stream) -> Shared:
         frames = [there.call("read", handle=handle, size=raw["frames"][0]["bytesused"])]
         there.call("gpu_flush", display=shown["display"])
         screen = matches(crossing.agent.call("vm_screendump"), frames[0])
-    evidence = across(
-        raw,
-        PATH,
-        frames=frames,
-        copies=transfers(guest.trace_since(begin), resource=shown["resource"]),
-        canaries=_exchange(crossing, there, handle, before, size),
-        screen=screen,
-    )
+    canaries = _exchange(crossing, there, handle, before, size)
+    for held in (shown["display"], handle):
+        there.call("free", handle=held)
+    seen = copies(guest, begin, shown["resource"])
+    evidence = across(raw, PATH, frames=frames, copies=seen, canaries=canaries, screen=screen)
     return crossing.shared(evidence, facts, stream)
 
 

@@ -10,8 +10,8 @@ from lab.base.errors import BoardError, LabError
 from lab.boards.agent import Agent
 from lab.boards.guest import Guest
 from lab.media import Stream
-from lab.runs.crossings.crossing import Crossing, Shared, facts_of, unsupported
-from lab.sharing import PATHS, VmmFacts, across, pages_written, transfers
+from lab.runs.crossings.crossing import Crossing, Shared, copies, facts_of, unsupported
+from lab.sharing import PATHS, VmmFacts, across, pages_written
 
 WORD = bytes(range(0x30, 0x40))
 """What is written on one side and looked for on the other; no frame begins or ends like that."""
@@ -118,20 +118,20 @@ def decode_into(
         frames = [guest.agent.call("read", handle=blob["handle"], size=raw["frames"][0]["bytesused"])]
         screen = show(crossing, guest, blob["handle"], frames[0])
     written = pages_written(raw)
-    evidence = across(
-        raw,
-        path,
-        frames=frames,
-        copies=transfers(guest.trace_since(begin), resource=blob["resource"]),
-        dmabuf={key: lifted[key] for key in ("exporter", "inode", "size")},
-        guest_pages=crossing.agent.call("vm_pages", phys=written) if written else None,
-        canaries=canaries,
-        screen=screen,
-    )
+    guest_pages = crossing.agent.call("vm_pages", phys=written) if written else None
     for buffer in filter(None, (lifted, given)):
         crossing.agent.call("free", handle=buffer["handle"])
     guest.agent.call("free", handle=blob["handle"])
-    return evidence
+    return across(
+        raw,
+        path,
+        frames=frames,
+        copies=copies(guest, begin, blob["resource"]),
+        dmabuf={key: lifted[key] for key in ("exporter", "inode", "size")},
+        guest_pages=guest_pages,
+        canaries=canaries,
+        screen=screen,
+    )
 
 
 def make_and_lift(

@@ -8,10 +8,10 @@ from lab.base.words import IommuMode
 from lab.boards.errors import CallError
 from lab.boards.guest import Guest
 from lab.media import Stream
-from lab.runs.crossings.crossing import Crossing, Shared, facts_of, unsupported
+from lab.runs.crossings.crossing import Crossing, Shared, copies, facts_of, unsupported
 from lab.runs.crossings.guest_memory import WIDTH, exchange, guest_facts, matches
 from lab.runs.crossings.newest import newest
-from lab.sharing import VmmFacts, across, ended, transfers
+from lab.sharing import VmmFacts, across, ended
 
 PATH = "host-blob"
 
@@ -54,11 +54,11 @@ def _share(crossing: Crossing, guest: Guest, stream: Stream, facts: VmmFacts) ->
         frames = [there.call("read", handle=seen["handle"], size=raw["frames"][0]["bytesused"])]
         there.call("gpu_flush", display=blob["display"])
         screen = matches(agent.call("vm_screendump"), frames[0])
-    copies = transfers(guest.trace_since(begin), resource=blob["resource"])
-    evidence = across(raw, PATH, frames=frames, copies=copies, canaries=canaries, screen=screen)
     for handle in (blob["display"], seen["handle"]):  # the guest first: behind it the memory goes away
         there.call("free", handle=handle)
     agent.call("free", handle=memory["handle"])
+    seen_copies = copies(guest, begin, blob["resource"])
+    evidence = across(raw, PATH, frames=frames, copies=seen_copies, canaries=canaries, screen=screen)
     return crossing.shared(evidence, facts, stream)
 
 

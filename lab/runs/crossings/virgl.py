@@ -7,7 +7,7 @@ import random
 from lab.base.errors import BoardError
 from lab.boards.guest import Guest
 from lab.media import Stream
-from lab.runs.crossings.crossing import Crossing, Shared, unsupported
+from lab.runs.crossings.crossing import Crossing, Shared, copies, unsupported
 from lab.runs.crossings.guest_memory import WIDTH, decode_into, guest_facts, lift
 from lab.sharing import VmmFacts, across, transfers
 
@@ -45,6 +45,7 @@ def virgl_texture(crossing: Crossing, stream: Stream) -> Shared:
         raw,
         path,
         frames=frames,
+        # To read pixels back takes the VMM's answer: what was asked before has been done by then.
         copies=transfers(guest.trace_since(begin), resource=texture["resource"]),
         dmabuf=held,
         canaries=canaries,
@@ -69,14 +70,10 @@ def guest_copied(crossing: Crossing, stream: Stream) -> Shared:
     height = size // (4 * WIDTH)
     shown = there.call("gpu_scanout", handle=buffer["handle"], width=WIDTH, height=height)
     there.call("gpu_flush", display=shown["display"])
-    evidence = across(
-        raw,
-        path,
-        frames=[there.call("read", handle=buffer["handle"], size=raw["frames"][0]["bytesused"])],
-        copies=transfers(guest.trace_since(begin), resource=shown["resource"]),
-    )
+    frames = [there.call("read", handle=buffer["handle"], size=raw["frames"][0]["bytesused"])]
     for handle in (shown["display"], buffer["handle"]):
         there.call("free", handle=handle)
+    evidence = across(raw, path, frames=frames, copies=copies(guest, begin, shown["resource"]))
     return crossing.shared(evidence, facts, stream)
 
 
