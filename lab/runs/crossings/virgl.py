@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from lab.base.errors import BoardError
+from lab.base.errors import BoardError, LabError
 from lab.boards.guest import Guest
 from lab.media import Stream
 from lab.runs.crossings.crossing import Crossing, Shared, copies, unsupported
@@ -90,8 +90,16 @@ def host3d_blob(crossing: Crossing, stream: Stream) -> Shared:
 
 
 def virgl_guest(crossing: Crossing) -> tuple[Guest, VmmFacts]:
-    """The guest whose virtio-gpu draws; and what was found there."""
+    """The guest whose virtio-gpu draws; and what was found there.
+
+    Raises LabError where its driver has 3D and no capset at all: it gives up asking the VMM for them after
+    5 s (Linux, drivers/gpu/drm/virtio/virtgpu_kms.c, virtio_gpu_get_capsets), and that says nothing of it.
+    """
     guest = crossing.guest(gpu="virgl-blob", backing="hugetlb")
+    guest.agent.call("load", module="virtio_gpu")
+    found = guest.agent.call("gpu_info")
+    if found["driver"] and found["params"].get("3d") and not found["capsets"]:
+        raise LabError("the VMM did not tell the guest's virtio-gpu its capsets in time")
     return guest, guest_facts(guest)
 
 
