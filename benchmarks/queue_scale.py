@@ -79,6 +79,8 @@ class Measured:
     def line(self) -> str:
         """For a person."""
         times = self.hand_overs
+        if not times or not self.boards:
+            return f"{self.client:8} {len(self.jobs)} jobs, lost {self.lost}: nobody waited long"
         late = times[int(len(times) * 0.95)]
         return (
             f"{self.client:8} {len(self.jobs)} jobs in {self.seconds:.0f} s, lost {self.lost}, "

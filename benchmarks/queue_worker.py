@@ -91,7 +91,12 @@ async def work(kind: str, address: str, worker: int, jobs: int, together: int, h
     async def runner(delay: float) -> None:
         await asyncio.sleep(delay)
         for number in todo:
-            print(json.dumps(await job(address, number, hold)), file=sys.__stdout__, flush=True)
+            try:
+                done = await job(address, number, hold)
+            except Exception as error:  # a job lost: the bench counts them
+                print(f"job {number}: {error}", file=sys.stderr)
+                continue
+            print(json.dumps(done), file=sys.__stdout__, flush=True)
 
     await asyncio.gather(*(runner(random.uniform(0, 2 * hold)) for _ in range(together)))
 

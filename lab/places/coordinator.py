@@ -1,8 +1,8 @@
 """labgrid's coordinator as ``lab up`` runs it: ``python -m lab.places.coordinator -l ADDRESS``.
 
-The same service, by labgrid's own code, in two things unlike ``labgrid-coordinator``: asyncio's debug mode is
-off, which makes it three to four times as fast for each message to a client; and it saves its places
-when it is told to end, and not only every 15 s.
+The same service, by labgrid's own code, in three things unlike ``labgrid-coordinator``: asyncio's debug
+mode is off, which makes it three to four times as fast for each message to a client; it saves its places
+when it is told to end, and not only every 15 s; and it takes as many clients as it may have files.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import resource
 from types import SimpleNamespace
 from typing import Any
 
@@ -36,6 +37,8 @@ def main() -> None:
 def run(listen: str) -> None:
     """Serve at ``listen``, log what happens to stderr."""
     logging.basicConfig(level=logging.INFO)
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a connection for each client
     asyncio.run(serve(listen))
 
 

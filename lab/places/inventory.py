@@ -34,7 +34,7 @@ class Inventory:
     def places(self) -> list[Place]:
         """All places, by name."""
         self._refresh()
-        resources = dict(self._wire.resources)
+        resources = self._resources()
         messages = sorted(self._wire.places.copy().items())
         return [view.place(message, resources) for _, message in messages]
 
@@ -45,22 +45,27 @@ class Inventory:
         if message is None:
             known = ", ".join(sorted(self._wire.places)) or "it has none yet"
             raise ConfigError(f"the lab has no place '{name}'", hint=f"places: {known}")
-        return view.place(message, dict(self._wire.resources))
+        return view.place(message, self._resources())
 
     def _refresh(self) -> None:
         if self._wire.is_quiet:
             loop.run(self._wire.refresh())
 
+    def _resources(self) -> view.Resources:
+        """A copy: the stream's thread goes on changing its own."""
+        return {key: dict(group) for key, group in self._wire.resources.copy().items()}
+
     def resources(self) -> dict[tuple[str, str, str], dict[str, Any]]:
         """What exporters offer: (exporter, group, name) -> cls, avail, acquired, params."""
         return {
-            key: {
+            (*key, name): {
                 "cls": one.cls,
                 "avail": one.avail,
                 "acquired": one.acquired or None,
                 "params": view.values(one.params),
             }
-            for key, one in self._wire.resources.copy().items()
+            for key, group in self._resources().items()
+            for name, one in group.items()
         }
 
     def waiting(self) -> list[Waiting]:

@@ -103,9 +103,12 @@ class Seeker:
 
     def candidates(self) -> list[Place]:
         """The places that could do, now or later. Raises ConfigError where there are none."""
-        places = [view.place(message, self.wire.resources) for message in self.wire.places.values()]
-        found = [one for one in places if one.satisfies(self.wish.filters)]
+        messages = self.wire.places.values()
+        resources = self.wire.resources
+        fit = [one for one in messages if view.satisfies(one, self.wish.filters)]
+        found = [view.place(message, resources) for message in fit]
         if not found:
+            places = [view.place(message, resources) for message in messages]
             raise ConfigError(
                 f"no place has {words(self.wish.filters)}", hint=vocabulary(places, self.wish.filters)
             )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import Any
@@ -23,7 +24,9 @@ from lab.places.model import (
 WAITING, ALLOCATED, ACQUIRED = 0, 1, 2
 """States of labgrid's reservations (remote/common.py, ReservationState)."""
 
-ResourceKey = tuple[str, str, str]
+WILD = frozenset("*?[")
+Resources = Mapping[tuple[str, str], Mapping[str, Any]]
+"""What exporters offer: (exporter, group) -> name -> message."""
 
 
 def moment(seconds: float) -> datetime:
@@ -31,16 +34,12 @@ def moment(seconds: float) -> datetime:
     return datetime.fromtimestamp(round(seconds, 3), UTC)
 
 
-def place(message: Any, resources: Mapping[ResourceKey, Any]) -> Place:
+def place(message: Any, resources: Resources) -> Place:
     """A place, joined with the resources that its matches find."""
     found: dict[str, dict[str, object]] = {}
     lacking = []
     for match in message.matches:
-        hits = [
-            resource
-            for key, resource in resources.items()
-            if resource.avail and _matches(match, key, resource)
-        ]
+        hits = [one for one in _found(match, resources) if one.avail]
         if not hits:
             lacking.append(pattern(match))
         for resource in hits:
@@ -73,16 +72,22 @@ def pattern(match: Any) -> str:
     return "/".join([*parts, match.name] if match.HasField("name") else parts)
 
 
-def _matches(match: Any, key: ResourceKey, resource: Any) -> bool:
-    """As labgrid's ResourceMatch.ismatch (remote/common.py)."""
-    exporter, group, name = key
-    named = not match.HasField("name") or not match.name or fnmatchcase(name, match.name)
-    return (
-        named
-        and fnmatchcase(exporter, match.exporter)
-        and fnmatchcase(group, match.group)
-        and fnmatchcase(resource.cls, match.cls)
-    )
+def _found(match: Any, resources: Resources) -> Iterator[Any]:
+    """The resources that a match finds: as labgrid's ResourceMatch.ismatch (remote/common.py)."""
+    for name, resource in _named(match, resources):
+        fits = not match.HasField("name") or not match.name or fnmatchcase(name, match.name)
+        if fits and fnmatchcase(resource.cls, match.cls):
+            yield resource
+
+
+def _named(match: Any, resources: Resources) -> Iterator[tuple[str, Any]]:
+    """Those of the right exporter and group; at once, where the match names them without wild cards."""
+    if WILD.isdisjoint(match.exporter + match.group):
+        yield from resources.get((match.exporter, match.group), {}).items()
+        return
+    for (exporter, group), found in resources.items():
+        if fnmatchcase(exporter, match.exporter) and fnmatchcase(group, match.group):
+            yield from found.items()
 
 
 def values(params: Any) -> dict[str, object]:
@@ -104,10 +109,17 @@ def order(reservations: Iterable[Any]) -> list[Any]:
     return sorted(reservations, key=lambda one: (-one.prio, one.created))
 
 
+def satisfies(message: Any, asked: Mapping[str, str]) -> bool:
+    """As ``Place.satisfies``, of a message."""
+    return all(
+        (message.name if key == "name" else message.tags.get(key)) == value for key, value in asked.items()
+    )
+
+
 def queue(reservations: Iterable[Any], places: Sequence[Place]) -> list[Waiting]:
     """Everyone who waits, or was allocated a place that he has not yet taken, next first."""
     result: list[Waiting] = []
-    ahead: list[frozenset[str]] = []
+    ahead: Counter[tuple[tuple[str, str], ...]] = Counter()  # what is asked for -> by how many
     acquired = {one.name for one in places if one.acquired}
     wants: dict[tuple[tuple[str, str], ...], frozenset[str]] = {}
     for one in order(reservations):
@@ -123,9 +135,9 @@ def queue(reservations: Iterable[Any], places: Sequence[Place]) -> list[Waiting]
         if key not in wants:
             wants[key] = frozenset(each.name for each in places if each.satisfies(asked))
         candidates = wants[key]
-        position = 1 + sum(not candidates.isdisjoint(others) for others in ahead)
+        position = 1 + sum(n for other, n in ahead.items() if not candidates.isdisjoint(wants[other]))
         if not allocated:
-            ahead.append(candidates)
+            ahead[key] += 1
         since = moment(one.created)
         result.append(
             Waiting(

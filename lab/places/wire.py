@@ -54,7 +54,7 @@ class Wire:
         self.address = address
         self.identity = identity
         self.places: dict[str, Any] = {}
-        self.resources: dict[tuple[str, str, str], Any] = {}
+        self.resources: dict[tuple[str, str], dict[str, Any]] = {}  # as view.Resources
         self._appeared: dict[str, float] = {}  # exporter -> when it offered something new
         self.allocated: dict[str, str] = {}  # reservation -> place
         self.incarnation = 0
@@ -190,14 +190,15 @@ class Wire:
 
     async def sync(self) -> None:
         """Return when all that the coordinator had told when it got this has come here (or it is gone)."""
-        if not self.online:
+        stream = self._stream
+        if not self.online or stream is None:
             return
         number = next(_SYNC)
         event = self._syncs[number] = asyncio.Event()
         request = pb.ClientInMessage()
         request.sync.id = number
         try:
-            await self._stream.write(request)
+            await stream.write(request)
             async with asyncio.timeout(CALL_TIMEOUT):
                 await event.wait()
         except (*BROKEN, TimeoutError) as error:
@@ -213,6 +214,7 @@ class Wire:
             finally:
                 self.online = False
                 channel, self._channel = self._channel, None
+                self._stream = None  # it would keep the connection open
                 for event in self._syncs.values():
                     event.set()
                 self.touch()
@@ -229,7 +231,7 @@ class Wire:
             response_deserializer=pb.ClientOutMessage.FromString,
         )
         places: dict[str, Any] = {}
-        resources: dict[tuple[str, str, str], Any] = {}
+        resources: dict[tuple[str, str], dict[str, Any]] = {}
         self._stream = stream()
         for request in self._hello():
             await self._stream.write(request)
@@ -271,7 +273,9 @@ class Wire:
         message.sync.id = next(_SYNC)
         yield message
 
-    def _apply(self, update: Any, places: dict[str, Any], resources: dict[tuple[str, str, str], Any]) -> None:
+    def _apply(
+        self, update: Any, places: dict[str, Any], resources: dict[tuple[str, str], dict[str, Any]]
+    ) -> None:
         match update.WhichOneof("kind"):
             case "place":
                 place = update.place
@@ -288,12 +292,14 @@ class Wire:
                 if gone is not None:
                     self.allocated.pop(gone.reservation, None)
             case "resource":
-                key = _path(update.resource.path)
-                if self.online and key not in resources:
-                    self._appeared[key[0]] = time.monotonic()
-                resources[key] = update.resource
+                path = update.resource.path
+                group = resources.setdefault((path.exporter_name, path.group_name), {})
+                if self.online and path.resource_name not in group:
+                    self._appeared[path.exporter_name] = time.monotonic()
+                group[path.resource_name] = update.resource
             case "del_resource":
-                resources.pop(_path(update.del_resource), None)
+                path = update.del_resource
+                resources.get((path.exporter_name, path.group_name), {}).pop(path.resource_name, None)
 
 
 def _unless_cancelled(error: BaseException) -> None:
@@ -304,7 +310,3 @@ def _unless_cancelled(error: BaseException) -> None:
 
 
 _SYNC = itertools.count(1)
-
-
-def _path(path: Any) -> tuple[str, str, str]:
-    return path.exporter_name, path.group_name, path.resource_name

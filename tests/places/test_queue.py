@@ -45,7 +45,7 @@ class Waiter:
         self.lease = reserve()
 
     def join(self) -> Lease:
-        self._thread.join(20)
+        self._thread.join(60)
         assert self.lease is not None
         return self.lease
 
@@ -119,13 +119,13 @@ def test_after_a_restart_of_the_coordinator_everyone_has_what_he_had(lab: LightL
     timed = session.reserve({"name": "two"}, hold=600)
     assert timed.info.timed
     with connect(lab.address, user="bob") as other:
-        waiter = Waiter(lambda: other.reserve({"name": "one"}, wait=30))
+        waiter = Waiter(lambda: other.reserve({"name": "one"}, wait=120))
         time.sleep(17)  # the coordinator saves its places every 15 s
         lab.kill("coordinator")
         lab.start_coordinator()
         held.check()
         assert session.place("one").acquired == held.holder
-        eventually(lambda: session.place("two").acquired == timed.holder, timeout=10)
+        eventually(lambda: session.place("two").acquired == timed.holder)
         assert waiter.lease is None
         held.release()
         waiter.join().release()
