@@ -120,21 +120,31 @@ def fill(store: Store, count: int, folder: Path) -> tuple[float, float]:
     return count / wall, count / cpu
 
 
+def yardstick(folder: Path) -> float:
+    """How many of these lines json.loads alone reads a second of CPU: what this machine is worth now."""
+    lines = (folder / "log").read_bytes().splitlines()[:2000]
+    before = time.process_time()
+    for line in lines:
+        json.loads(line)
+    return len(lines) / (time.process_time() - before)
+
+
 def measure(where: str | Path, count: int, folder: Path) -> None:
     with Store(where) as store:
         per_second, per_cpu = fill(store, count, folder)
-        print(f"{count:>9,}  taken in {per_second:>7,.0f}/s ({per_cpu:>7,.0f}/s of CPU)", end="", flush=True)
+        print(f"{count:>9,}  taken in {per_second:,.0f}/s, {per_cpu:,.0f}/s of CPU (json.loads alone:"
+              f" {yardstick(folder):,.0f}/s of CPU)", flush=True)  # fmt: skip
         run = store.find("last")
         asked = Query(socs=SOCS)
     with Store(where) as store:
         first, found = timed(lambda: store.latest(asked), 1)
         again, _ = timed(lambda: store.latest(asked))
         sampled, samples = timed(lambda: store.latest(asked, samples=10))
-        print(f"  newest of {len(found)} cells {first:.2f} s, again {again:.2f} s; {len(samples)} samples"
-              f" {sampled:.2f} s", end="", flush=True)  # fmt: skip
+        print(f"{'':9}  newest of {len(found)} cells {first:.2f} s, again {again:.2f} s;"
+              f" {len(samples)} samples {sampled:.2f} s", flush=True)  # fmt: skip
         page, _ = timed(lambda: as_json(store.outcome(run)))
         html, _ = timed(lambda: report(store.outcome(run)), 3)
-        print(f"  run of {len(run.planned)} cells: read {page:.3f} s, page {html:.2f} s")
+        print(f"{'':9}  run of {len(run.planned)} cells: read {page:.3f} s, page {html:.2f} s")
     command = [sys.executable, "-m", "lab.cli", "compare", *SOCS, "--store", str(where)]
     seconds, done = timed(
         lambda: subprocess.run(command, cwd=dirs.root(), capture_output=True, check=False), 3

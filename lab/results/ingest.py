@@ -32,7 +32,7 @@ from lab.results.records import (
 from lab.results.rows import run_of
 from lab.results.tables import BlockRow, CellRow, DetailRow, NoteRow, ResultRow, RunRow, SetupRow, Table
 
-BATCH = 5000
+BATCH = 2000
 """Results in one transaction: some MB, a fraction of a second."""
 
 _CHUNK = 500

@@ -161,7 +161,7 @@ def lines(path: Path, problems: list[str]) -> Iterator[tuple[bytes, str, bool]]:
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes | None, bool]]:
     """Number, bytes (None: too long) and whether a newline ended it, of every line that is not blank."""
-    with path.open("rb") as file:
+    with path.open("rb", buffering=1 << 20) as file:
         number = 0
         while chunk := file.readline(MAX_LINE + 1):
             number += 1

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, select
+from sqlalchemy import ColumnElement, Select, select, true
 from sqlalchemy.orm import aliased
 
 from lab.base.words import IommuMode, Status
@@ -63,39 +64,52 @@ def matching(query: Query, limit: int | None) -> Select[Any]:
     return found.order_by(ResultRow.started.desc(), ResultRow.id.desc()).limit(limit)
 
 
-def latest(query: Query, samples: int) -> Select[Any]:
-    """The newest ``samples`` results of every cell, that the lab let through."""
+def latest(query: Query, samples: int, *, lateral: bool) -> Select[Any]:
+    """The newest ``samples`` results of every cell, that the lab let through.
+
+    ``lateral``: for a database that has LATERAL. PostgreSQL would else ask for every pair of a cell and a
+    result; SQLite does not have it, and finds its way by IN.
+    """
     inner = aliased(ResultRow)
-    newest = (
-        select(inner.id)
-        .where(inner.cell_id == CellRow.id, inner.status != Status.MISS.value, *_conditions(query, inner))
-        .order_by(inner.started.desc(), inner.id.desc())
-        .limit(samples)
-        .correlate(CellRow)
-        .scalar_subquery()
-    )
-    found = _narrow(ResultRow).join(CellRow, ResultRow.id.in_(newest))
-    return found.where(*_cells(query)).order_by(
-        ResultRow.cell_id, ResultRow.started.desc(), ResultRow.id.desc()
-    )
+    conditions = (inner.status != Status.MISS.value, *_conditions(query, inner, of_cell=True))
+    found = _of_cells(inner, conditions, samples, lateral=lateral).where(*_cells(query))
+    newest_first = (ResultRow.started.desc(), ResultRow.id.desc())
+    return found.order_by(ResultRow.cell_id, *newest_first)
 
 
-def only_missed(query: Query) -> Select[Any]:
+def only_missed(query: Query, *, lateral: bool) -> Select[Any]:
     """Of cells for which there is nothing but MISS: the newest."""
     inner, other = aliased(ResultRow), aliased(ResultRow)
     judged = select(other.id).where(
-        other.cell_id == CellRow.id, other.status != Status.MISS.value, *_conditions(query, other)
+        other.cell_id == CellRow.id,
+        other.status != Status.MISS.value,
+        *_conditions(query, other, of_cell=True),
     )
+    found = _of_cells(inner, _conditions(query, inner, of_cell=True), 1, lateral=lateral).where(
+        *_cells(query)
+    )
+    return found.where(~judged.correlate(CellRow).exists()).order_by(ResultRow.cell_id)
+
+
+def _of_cells(
+    inner: Any, conditions: Iterable[ColumnElement[bool]], count: int, *, lateral: bool
+) -> Select[Any]:
+    """The newest ``count`` rows of ``inner`` that meet ``conditions``, of every cell."""
     newest = (
         select(inner.id)
-        .where(inner.cell_id == CellRow.id, *_conditions(query, inner))
+        .where(inner.cell_id == CellRow.id, *conditions)
         .order_by(inner.started.desc(), inner.id.desc())
-        .limit(1)
+        .limit(count)
         .correlate(CellRow)
-        .scalar_subquery()
     )
-    found = _narrow(ResultRow).join(CellRow, ResultRow.id == newest)
-    return found.where(*_cells(query), ~judged.correlate(CellRow).exists()).order_by(ResultRow.cell_id)
+    columns = [getattr(ResultRow, name) for name in (*NARROW, *_MORE)]
+    found = select(ResultRow.id, RunRow.name, *columns).select_from(CellRow)
+    if lateral:
+        picked = newest.lateral()
+        found = found.join(picked, true()).join(ResultRow, ResultRow.id == picked.c.id)
+    else:
+        found = found.join(ResultRow, ResultRow.id.in_(newest.scalar_subquery()))
+    return found.join(RunRow, ResultRow.run_id == RunRow.id)
 
 
 def values_of(name: str, query: Query) -> Select[Any]:
@@ -127,11 +141,11 @@ def _cells(query: Query) -> list[ColumnElement[bool]]:
     return conditions
 
 
-def _conditions(query: Query, result: Any) -> list[ColumnElement[bool]]:
-    """What a row of ``result`` has to meet."""
+def _conditions(query: Query, result: Any, *, of_cell: bool = False) -> list[ColumnElement[bool]]:
+    """What a row of ``result`` has to meet; ``of_cell``: its cell has been chosen already."""
     found: list[ColumnElement[bool]] = []
     for group, table, column in (
-        (_CELL, CellRow, result.cell_id),
+        *([] if of_cell else [(_CELL, CellRow, result.cell_id)]),
         (_DETAIL, DetailRow, result.detail_id),
         (_SETUP, SetupRow, result.setup_id),
     ):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
+
+import msgspec
 
 from lab.base.words import IommuMode, Status, Verdict
 from lab.results.model import Cell, CellKey, LineError, Result, Run, as_expected, from_dict, parse_line
@@ -14,6 +15,8 @@ from lab.results.records import CellIs, DetailIs, SetupIs, moment
 _MODES = {str(mode): mode for mode in IommuMode}
 _STATUSES = {str(status): status for status in Status}
 _VERDICTS = {str(verdict): verdict for verdict in Verdict}
+_VERDICTS_OR_NONE: dict[str | None, Verdict | None] = dict(_VERDICTS) | {None: None}
+_figures = msgspec.json.Decoder(dict[str, float]).decode
 
 
 class Narrow(NamedTuple):
@@ -35,28 +38,23 @@ class Narrow(NamedTuple):
     metrics: str
 
 
-@dataclass(frozen=True, slots=True)
 class Row:
     """A result without its heavy parts (reasons, evidence, log), which ``Store.result(row.id)`` has.
 
     Its attributes are called as those of `Result`. Rows of one run of the lab share all but what was
-    measured, so many of them are cheap.
+    measured, so many of them are cheap: a comparison makes tens of thousands.
     """
 
-    _narrow: Narrow
-    _cell: CellIs
-    _detail: DetailIs
-    _setup: SetupIs
-    status: Status = field(init=False)
-    verdict: Verdict | None = field(init=False)
-    metrics: dict[str, float] = field(init=False)
+    __slots__ = ("_cell", "_detail", "_narrow", "_setup", "metrics", "status", "verdict")
 
-    def __post_init__(self) -> None:
-        narrow = self._narrow
-        put = object.__setattr__
-        put(self, "status", _STATUSES[narrow.status])
-        put(self, "verdict", None if narrow.verdict is None else _VERDICTS[narrow.verdict])
-        put(self, "metrics", {} if narrow.metrics == "{}" else json.loads(narrow.metrics))
+    def __init__(self, narrow: Narrow, cell: CellIs, detail: DetailIs, setup: SetupIs) -> None:
+        self._narrow = narrow
+        self._cell = cell
+        self._detail = detail
+        self._setup = setup
+        self.status = _STATUSES[narrow.status]
+        self.verdict = _VERDICTS_OR_NONE[narrow.verdict]
+        self.metrics: dict[str, float] = _figures(narrow.metrics)
 
     @property
     def id(self) -> int:

@@ -7,13 +7,13 @@ ingested as often as one likes, also one that was cut off, and again when it is 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, text
 
 from lab.base.errors import ConfigError, LabError
 from lab.results.blocks import unpack
@@ -29,7 +29,10 @@ from lab.results.rows import Narrow, Row, light_result, result_of, run_of
 from lab.results.tables import BlockRow, CellRow, DetailRow, NoteRow, ResultRow, RunRow, SetupRow
 
 RETRY_SECONDS = 60
-"""How long a writer tries again when the database server went away."""
+"""How long a writer waits for a database server that went away."""
+
+MANY = 1000
+"""New results after which a database should look at its tables again."""
 
 _CHUNK = 5000
 
@@ -85,6 +88,8 @@ class Store:
         for batch in _batches(source, problems):
             new += self._put(batch, retry)
             total += len(batch.records)
+        if new >= MANY and self._engine.dialect.name == "postgresql":
+            self._analyze()
         return Ingested(new, total - new, tuple(problems))
 
     def runs(self, limit: int | None = None) -> list[Run]:
@@ -150,8 +155,9 @@ class Store:
         """
         query = query or Query()
         with self._read() as connection:
-            found = self._rows(connection, latest(query, samples))
-            found += self._rows(connection, only_missed(query))
+            lateral = connection.dialect.name == "postgresql"
+            found = self._rows(connection, latest(query, samples, lateral=lateral))
+            found += self._rows(connection, only_missed(query, lateral=lateral))
         return found
 
     def values(self, name: str, query: Query | None = None) -> list[str]:
@@ -179,6 +185,11 @@ class Store:
             lines = connection.scalars(query.order_by(NoteRow.at.desc(), NoteRow.id.desc()).limit(limit))
             return [parse_line(line) for line in lines]
 
+    def _analyze(self) -> None:
+        """Let PostgreSQL count anew: by an empty table's statistics it reads `detail` for every cell."""
+        with suppress(LabError), self._write() as connection:
+            connection.execute(text("ANALYZE run, cell, detail, setup, result"))
+
     def _put(self, batch: _Batch, retry: float) -> int:
         deadline = time.monotonic() + retry
         pause = 0.1
@@ -202,9 +213,8 @@ class Store:
         details, setups = self._details, self._setups
         return [Row(row, *details[row.detail_id], setups[row.setup_id]) for row in narrow]
 
-    def _look_up(self, connection: Connection, rows: Iterable[Narrow]) -> None:
+    def _look_up(self, connection: Connection, rows: Sequence[Narrow]) -> None:
         """Read the details and setups of ``rows`` that are not known yet; they never change."""
-        rows = list(rows)
         cell, detail = (CellRow.target, CellRow.iommu, CellRow.test), DetailIs._fields
         columns = (*cell, *(getattr(DetailRow, name) for name in detail))
         for numbers in _chunks({row.detail_id for row in rows} - self._details.keys()):
