@@ -61,7 +61,7 @@ def test_two_runs_and_a_test_over_them(
     assert "✗✗" in lab("results", "trend", "4K pages")
     rows = json.loads(lab("results", "trend", "udmabuf-4k", "-t", "virt-dma32", "--json"))
     assert [point["run"] for point in rows[0]["points"]] == [earlier.id, run().id]
-    assert rows[0]["state"] == "broken"
+    assert rows[0]["state"] == "new failure"
     with pytest.raises(SharelabError, match="no test with"):
         lab("results", "trend", "nonsense")
 
