@@ -17,7 +17,7 @@ from types import TracebackType
 from lab.base import dirs
 from lab.places import Health, Session
 
-TIMEOUT = 30.0
+TIMEOUT = 60.0
 # Not by preexec_fn, with it Python uses fork(2): gRPC's handlers then break the child (grpc/grpc#43055).
 DIE_WITH_US = ["setpriv", "--pdeathsig", "KILL"]
 ENVIRONMENT = {"PYTHONUNBUFFERED": "1", "GRPC_ENABLE_FORK_SUPPORT": "0"}

@@ -142,7 +142,7 @@ def test_a_vmm_killed_at_any_moment(board):
             finally:
                 held.finish()
                 with suppress(CallError):  # it may still wait for its moment
-                    board.board.agent.call("finish", pid=killer, timeout=0.1)
+                    board.board.agent.request("finish", {"pid": killer, "timeout": 0.1}, timeout=20)
             assert board.left() == before, when
         held = board.crossing()
         assert held.prove(path, experiment).as_expected, f"{path}: the next test must pass"
