@@ -46,7 +46,12 @@ def update(
     for note in proposal.notes:
         err.print(f"note: {note}", soft_wrap=True, markup=False)
     if not proposal.files:
-        err.print("nothing to change: no failure is new, and no known one has changed")
+        why = (
+            "the rest is for a person to decide"
+            if proposal.notes
+            else "no failure is new, no known one changed"
+        )
+        err.print(f"nothing to change: {why}")
         return
     if write:
         proposal.write()
