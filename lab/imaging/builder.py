@@ -18,7 +18,6 @@ from lab.imaging.image import FILES, MANIFEST, Image, manifest, read_image
 from lab.imaging.modules import Installed
 from lab.imaging.plan import Keys
 from lab.imaging.recipe import BOARD
-from lab.imaging.resolve import Packages
 from lab.imaging.steps import Steps
 
 SPACE = 4 * 10**9
@@ -89,7 +88,7 @@ class Build(Steps):
         free = shutil.disk_usage(self.cache.root).free
         if free < SPACE:
             raise no_space(self.cache.root, SPACE)
-        packages = self._packages(host)
+        packages = self.packages(host)
         for name, reason in packages.missing.items():
             ui.err.print(
                 f"warning: image {self.path.stem} has no {name}: {reason}", style="yellow", soft_wrap=True
@@ -133,13 +132,6 @@ class Build(Steps):
                 raise
         made = {"root": root, "squashfs": squashfs, "initrd": ram[BOARD], "uboot": uboot}
         return self._collect(keys, {name: future.result() for name, future in made.items()})
-
-    def _packages(self, host: str) -> Packages:
-        def make(work: Work) -> None:
-            resolve.resolve(work, self.recipe, host, self.mirror()).save(work.path)
-            shutil.rmtree(work.path / "apt")
-
-        return Packages.load(self.step("packages", resolve.resolve_key(self.recipe, host), make))
 
     def _collect(self, keys: Keys, made: dict[str, Path]) -> Image:
         made["kernel"] = made.pop("root") / "boot" / f"vmlinuz-{keys.packages.release}"

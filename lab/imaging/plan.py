@@ -123,6 +123,16 @@ class Keys:
         packages = _hashes(self.packages.roots[extra.prefix])
         return digest([packages, extra.model_dump(), self.recipe.drop, code("apt", "rootfs")])
 
+    def kernel_image(self, kernel: str) -> list[Package]:
+        """The packages of a kernel itself and its modules."""
+        if kernel != BOARD:
+            return self.packages.kernels[kernel].image
+        return [one for one in self.packages.root if one.name.endswith(f"-{self.packages.release}")]
+
+    def kernel_files(self, kernel: str) -> str:
+        """A kernel's packages, taken apart for questions about it."""
+        return digest([_hashes(self.kernel_image(kernel)), code("apt", "kernels")])
+
     @cached_property
     def uboot(self) -> str:
         """The boot loader."""
@@ -135,7 +145,7 @@ class Keys:
         return digest([self.packages.release, self.packages.missing, made, code("builder", "image")])
 
     def steps(self) -> Iterator[tuple[str, str]]:
-        """Step and key of everything that a build of the image leaves in the cache."""
+        """Step and key of everything in the cache that the recipe leads to."""
         yield "toolchain", self.tools
         yield "sources", self.sources
         yield "root", self.root
@@ -145,6 +155,7 @@ class Keys:
             yield "module", self.module(*build)
         for kernel in self.releases:
             yield "initrd", self.initrd(kernel)
+            yield "kernel-files", self.kernel_files(kernel)
         for extra_kernel in self.extra_kernels:
             yield "kernel", self.extra_kernel(extra_kernel)
         for extra_root in self.extra_roots:

@@ -11,12 +11,13 @@ from threading import Lock
 
 from lab.base import ui
 from lab.base.errors import ConfigError
-from lab.imaging import apt, initrd, kernel, mirror, modules, rootfs, toolchain
+from lab.imaging import apt, initrd, kernel, mirror, modules, resolve, rootfs, toolchain
 from lab.imaging.apt import Package
 from lab.imaging.cache import Cache, Result, Work
 from lab.imaging.modules import Installed
 from lab.imaging.plan import Keys
 from lab.imaging.recipe import BOARD, ExtraKernel, ExtraRoot, ModuleSource, Recipe
+from lab.imaging.resolve import Packages
 
 
 class Steps:
@@ -73,7 +74,17 @@ class Steps:
             if self.task is not None:
                 self.task.detail(", ".join(self._running))
 
-    def _download(self, packages: list[Package], what: str) -> list[Path]:
+    def packages(self, host: str) -> Packages:
+        """The exact packages that the recipe means, for a build host's architecture."""
+
+        def make(work: Work) -> None:
+            resolve.resolve(work, self.recipe, host, self.mirror()).save(work.path)
+            shutil.rmtree(work.path / "apt")
+
+        return Packages.load(self.step("packages", resolve.resolve_key(self.recipe, host), make))
+
+    def download(self, packages: list[Package], what: str) -> list[Path]:
+        """The files of ``packages`` in their order; ``what`` is shown meanwhile."""
         self._show(add=f"download {what}")
         try:
             return apt.download(self.cache, packages, self.mirror)
@@ -84,7 +95,7 @@ class Steps:
         """The compiler's tree, with the headers of all kernels."""
 
         def make(work: Work) -> None:
-            debs = self._download(keys.packages.tools + keys.headers, "toolchain")
+            debs = self.download(keys.packages.tools + keys.headers, "toolchain")
             tree = work.path / "tree"
             apt.unpack(work, debs, tree, toolchain.DROP)
             toolchain.wrap(tree, host)
@@ -98,7 +109,7 @@ class Steps:
             return None
 
         def make(work: Work) -> None:
-            deb = self._download(keys.packages.source, "kernel source")[0]
+            deb = self.download(keys.packages.source, "kernel source")[0]
             kernel.extract_sources(work, deb, keys.source_files, work.path / "source")
             deb.unlink(missing_ok=True)  # 150 MB for a few files: not kept
 
@@ -129,7 +140,7 @@ class Steps:
         """The unpacked packages."""
 
         def make(work: Work) -> None:
-            debs = self._download(keys.packages.root, "root file system")
+            debs = self.download(keys.packages.root, "root file system")
             rootfs.unpack(work, self.recipe, debs, keys.packages.release, tools.result)
 
         return self.step("root", keys.root, make) / "root"
@@ -141,7 +152,7 @@ class Steps:
         wanted = [*extra.modules, *initrd_modules.root, *initrd_modules.network]
 
         def make(work: Work) -> None:
-            debs = self._download(packages.image, f"kernel {extra.name}")
+            debs = self.download(packages.image, f"kernel {extra.name}")
             modules.unpack_extra(work, debs, packages.release, wanted)
 
         return self.step(f"kernel-{extra.name}", keys.extra_kernel(extra), make, kind="kernel") / "root"
@@ -150,7 +161,7 @@ class Steps:
         """A root file system with packages under a prefix."""
 
         def make(work: Work) -> None:
-            debs = self._download(keys.packages.roots[extra.prefix], extra.prefix)
+            debs = self.download(keys.packages.roots[extra.prefix], extra.prefix)
             rootfs.unpack_beside(work, self.recipe, extra, debs)
 
         return self.step(extra.prefix, keys.extra_root(extra), make, kind="extra") / "root"
@@ -194,7 +205,7 @@ class Steps:
         """The boot loader."""
 
         def make(work: Work) -> None:
-            debs = self._download(keys.packages.uboot, "U-Boot")
+            debs = self.download(keys.packages.uboot, "U-Boot")
             apt.unpack(work, debs, work.path / "tree")
             file = work.path / "tree" / self.recipe.uboot.file
             if not file.is_file():

@@ -1,0 +1,166 @@
+"""Debian's kernel packages taken apart: device trees, which driver is for which device, configuration.
+
+Boards boot these kernels with these device trees, so this is what a target's facts are held against
+where no board is at hand.
+"""
+
+from __future__ import annotations
+
+import json
+import lzma
+import os
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+from lab.base import ui
+from lab.base.errors import ConfigError
+from lab.imaging import apt, recipe, toolchain
+from lab.imaging.builder import image_cache
+from lab.imaging.cache import Work
+from lab.imaging.modules import modules_folder, plain_name
+from lab.imaging.plan import Keys
+from lab.imaging.recipe import BOARD
+from lab.imaging.steps import Steps
+
+ALIAS = re.compile(rb"\0alias=of:N\*T\*C([^\0*]+)\0")
+"""What a module's section .modinfo says it drives (Linux, scripts/mod/file2alias.c do_of_entry)."""
+
+KEPT = ("drivers/media", "drivers/staging/media", "drivers/iommu", "drivers/gpu")
+"""Folders of modules whose content is kept, to look into."""
+
+DRIVERS = "drivers.json"
+
+
+@dataclass(frozen=True)
+class KernelFiles:
+    """One Debian kernel. ``name``: as the image's recipe has it."""
+
+    name: str
+    release: str
+    """As ``uname -r`` gives it."""
+    path: Path
+
+    def dtb(self, name: str) -> Path:
+        """The device tree ``name`` ("rockchip/rk3399-rockpro64.dtb"). Raises ConfigError without one."""
+        path = self.path / "dtb" / name
+        if not path.is_file():
+            raise ConfigError(f"kernel {self.release} has no device tree '{name}'")
+        return path
+
+    def dtbs(self) -> list[str]:
+        """The names of all device trees."""
+        folder = self.path / "dtb"
+        return sorted(str(path.relative_to(folder)) for path in folder.rglob("*.dtb"))
+
+    @cached_property
+    def drivers(self) -> dict[str, list[str]]:
+        """Compatible -> the modules that are loaded for it, named as the kernel names modules."""
+        found: dict[str, list[str]] = json.loads((self.path / DRIVERS).read_text())
+        return found
+
+    @cached_property
+    def options(self) -> dict[str, str]:
+        """Option of the configuration, without CONFIG_ -> its value; those not set are not there."""
+        lines = (self.path / "config").read_text(encoding="utf-8").splitlines()
+        pairs = (line.removeprefix("CONFIG_").partition("=") for line in lines if line.startswith("CONFIG_"))
+        return {name: value for name, _, value in pairs}
+
+    def says(self, text: str, module: str | None) -> bool:
+        """Whether ``text`` stands in a module of the kept folders, or in the kernel itself (None)."""
+        return text.encode() in self._content(module)
+
+    def handles(self, compatible: str) -> bool:
+        """Whether the kernel itself holds ``compatible`` as a whole string, as drivers' tables do."""
+        return b"\0" + compatible.encode() + b"\0" in self._content(None)
+
+    def _content(self, module: str | None) -> bytes:
+        if module is None:
+            return self._kernel
+        path = self.path / "modules" / f"{plain_name(module)}.ko.xz"
+        return lzma.decompress(path.read_bytes()) if path.is_file() else b""
+
+    @cached_property
+    def _kernel(self) -> bytes:
+        return (self.path / "vmlinuz").read_bytes()
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """The kernels of an image. ``missing``: name -> why the mirror does not give it."""
+
+    found: list[KernelFiles]
+    """The board's first."""
+    missing: dict[str, str]
+
+    @classmethod
+    def of(cls, name_or_path: str | Path = "board-trixie", *, use_mirror: str | None = None) -> Self:
+        """The kernels that the recipe of an image names, from the cache or from the mirror.
+
+        The image itself is not built. Raises ConfigError (recipe, missing program, full disk) or LabError
+        (mirror).
+        """
+        path = recipe.find(name_or_path)
+        cache = image_cache()
+        steps = Steps(path, recipe.load(path), cache, use_mirror=use_mirror)
+        with cache.in_use(), ui.task("kernels") as steps.task:
+            keys = Keys(steps.recipe, path.parent, steps.packages(toolchain.host_architecture()))
+            found = [
+                KernelFiles(name, release, _files(steps, keys, name))
+                for name, release in keys.releases.items()
+            ]
+        wanted = {extra.name for extra in steps.recipe.extra_kernels}
+        return cls(found, {name: why for name, why in keys.packages.missing.items() if name in wanted})
+
+
+def _files(steps: Steps, keys: Keys, name: str) -> Path:
+    def make(work: Work) -> None:
+        debs = steps.download(keys.kernel_image(name), f"kernel {name}")
+        take_apart(work, debs, keys.releases[name])
+
+    shown = "kernel-files" if name == BOARD else f"kernel-files-{name}"
+    return steps.step(shown, keys.kernel_files(name), make, kind="kernel-files")
+
+
+def take_apart(work: Work, debs: Sequence[Path], release: str) -> None:
+    """Fill ``work.path`` with what `KernelFiles` reads, from the packages of the kernel ``release``."""
+    root = work.path / "root"
+    apt.unpack(work, debs, root, ["usr/share"])
+    modules = modules_folder(root, release)
+    # newer packages have them in the first place (and links to it), trixie's in the second
+    places = {
+        "vmlinuz": (modules / "vmlinuz", root / "boot" / f"vmlinuz-{release}"),
+        "config": (modules / "config", root / "boot" / f"config-{release}"),
+        "dtb": (modules / "dtb", root / "usr/lib" / f"linux-image-{release}"),
+    }
+    for name, candidates in places.items():
+        next(path for path in candidates if path.exists()).rename(work.path / name)
+    (work.path / "modules").mkdir()
+    drivers: dict[str, list[str]] = {}
+    for path, compatibles in _module_aliases(work, modules):
+        for compatible in compatibles:
+            drivers.setdefault(compatible, []).append(plain_name(path.name))
+        if str(path.relative_to(modules / "kernel")).startswith(KEPT):
+            path.rename(work.path / "modules" / f"{plain_name(path.name)}.ko.xz")
+    (work.path / DRIVERS).write_text(json.dumps(drivers, indent=0, sort_keys=True))
+    shutil.rmtree(root)
+
+
+def _module_aliases(work: Work, modules: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Each module's file with the compatibles that it is for.
+
+    modules.alias is made where a kernel is installed; the packages have only the modules it is made from.
+    """
+
+    def look(path: Path) -> tuple[Path, list[str]]:
+        work.check()
+        found = ALIAS.findall(lzma.decompress(path.read_bytes()))
+        return path, sorted({compatible.decode() for compatible in found})
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        yield from pool.map(look, sorted(modules.rglob("*.ko.xz")))
