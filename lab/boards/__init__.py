@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from lab.boards.board import Board, preload
 from lab.boards.errors import CallError, LostBoardError, LostGuestError
-from lab.boards.target import Decoder, Target, load_target
+from lab.boards.facts import Decoder
+from lab.boards.target import Target, load_target
 from lab.boards.vmm import Vmm
 
 __all__ = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from string import Template
@@ -13,6 +13,7 @@ import yaml
 
 from lab.base import classes
 from lab.base.errors import ConfigError
+from lab.imaging.kernels import Kernels
 
 if TYPE_CHECKING:
     from lab.boards.target import Target
@@ -74,6 +75,28 @@ def _entries(target: Target, where: Location, data: Any) -> Iterator[tuple[Locat
         yield location, str(args.get("cls", name)), {k: v for k, v in args.items() if k != "cls"}
 
 
+def drivers(target: Target) -> list[str]:
+    """The classes of the drivers that the target's file lists for its board."""
+    listed = target.targets["main"].get("drivers") or {}
+    return [name for _, name, _ in _entries(target, ("targets", "main", "drivers"), listed)]
+
+
+def binds(driver: str, offered: Iterable[str]) -> bool:
+    """Whether one of the resources ``offered`` is what labgrid's ``driver`` binds to. Imports labgrid.
+
+    Resources are named as the exporter or as the client has them: it gets RKUSBLoader as NetworkRKUSBLoader.
+    """
+    from labgrid import target_factory
+
+    wanted = {
+        name if isinstance(name, str) else name.__name__
+        for names in target_factory.drivers[driver].bindings.values()
+        for name in (names if isinstance(names, set) else {names})
+        if name is not None
+    }
+    return any({name, f"Network{name}", f"Remote{name}"} & wanted for name in offered)
+
+
 class _Raw(yaml.SafeLoader):
     """Keeps labgrid's ``!template`` scalars apart from plain ones."""
 
@@ -95,6 +118,8 @@ def write(
     keyfile: Path | None = None,
     boot_files: Path | None = None,
     tftp: Mapping[str, str] | None = None,
+    dtb: Path | None = None,
+    drivers: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Path:
     """Write ``directory/NAME.yaml``: the target as a labgrid environment of its own, and its initrd.
 
@@ -103,7 +128,9 @@ def write(
     ``image`` gives kernel and initrd, ``boot_files`` a cpio archive that is appended to the initrd,
     ``keyfile`` the private key for the SSHDriver where the target names none. ``tftp``: the arguments
     of a TFTPProvider, for a place whose TFTP server is on this machine: an exporter makes a
-    RemoteTFTPProvider of it, which labgrid reaches over ssh only. The file is a target file again.
+    RemoteTFTPProvider of it, which labgrid reaches over ssh only. ``dtb``: the device tree that the board
+    is sent, or that its edits start from. ``drivers``: labgrid's drivers for power and for what else this
+    place has; they take the place of the target's own power driver. The file is a target file again.
 
     Raises ConfigError where the labgrid part is wrong (see `check`) or a file cannot be read.
     """
@@ -115,8 +142,14 @@ def write(
     if keyfile is not None:
         _default_argument(main["drivers"], "SSHDriver", "keyfile", str(keyfile.resolve()))
     if tftp is not None:
-        _add_resource(main, "TFTPProvider", {"name": TFTP_HERE, **tftp})
+        _add(main, "resources", "TFTPProvider", {"name": TFTP_HERE, **tftp})
         _default_argument(main["drivers"], "TFTPProviderDriver", "bindings", {"provider": TFTP_HERE})
+    if drivers is not None:
+        _exchange_drivers(main, drivers)
+    if dtb is None and image is not None and target.boot.dtb is not None:
+        dtb = Kernels.of(target.image).found[0].dtb(target.boot.dtb)
+    if dtb is not None:
+        data["images"] = {**data.get("images", {}), "dtb": str(dtb)}
     if image is not None:
         initrd = directory / f"{target.name}.initrd"
         _join(initrd, [image.initrd, *([boot_files] if boot_files else [])])
@@ -127,12 +160,33 @@ def write(
     return path
 
 
-def _add_resource(main: Any, name: str, arguments: dict[str, Any]) -> None:
-    resources = main.setdefault("resources", {})
-    if isinstance(resources, dict):
-        resources[name] = arguments
+def _add(main: Any, section: str, name: str, arguments: Mapping[str, Any]) -> None:
+    entries = main.setdefault(section, {})
+    if isinstance(entries, dict):
+        entries[name] = dict(arguments)
     else:
-        resources.append({name: arguments})
+        entries.append({name: dict(arguments)})
+
+
+def _exchange_drivers(main: Any, drivers: Mapping[str, Mapping[str, Any]]) -> None:
+    """Add ``drivers``; with one for power among them those for power go that were there."""
+    if any(is_power(name) for name in drivers):
+        old = main["drivers"]
+        if isinstance(old, dict):
+            main["drivers"] = {name: arguments for name, arguments in old.items() if not is_power(name)}
+        else:
+            names = [entry.get("cls") or next(iter(entry)) for entry in old]
+            main["drivers"] = [entry for name, entry in zip(names, old, strict=True) if not is_power(name)]
+    for name, arguments in drivers.items():
+        _add(main, "drivers", name, arguments)
+
+
+def is_power(driver: str) -> bool:
+    """Whether labgrid's ``driver`` switches power. Imports labgrid."""
+    from labgrid import target_factory
+    from labgrid.protocol import PowerProtocol
+
+    return issubclass(target_factory.drivers[driver], PowerProtocol)
 
 
 def _default_argument(drivers: Any, name: str, argument: str, value: Any) -> None:

@@ -65,6 +65,7 @@ def key(
         "kernel": _digest(kernel),
         "initrd": _digest(initrd),
         "boot": uboot.boot_lines(target.boot, setup, kernel="kernel", initrd="initrd"),
+        "setup": setup.model_dump(mode="json"),
         "mode": str(mode),
         "target": target.model_dump(mode="json", include={"soc", "memory", "modules", "decoders", "virtual"}),
         "python": target.boot.python,

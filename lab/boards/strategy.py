@@ -21,7 +21,8 @@ from labgrid.step import step
 from labgrid.strategy import Strategy, StrategyError
 
 from lab.base.words import IommuMode
-from lab.boards import uboot
+from lab.boards import uboot, variants
+from lab.boards.devicetree import DeviceTree
 from lab.boards.driver import ssh_destination
 from lab.boards.target import Target, load_target
 
@@ -184,11 +185,16 @@ class SharelabStrategy(Strategy):  # type: ignore[misc]
 
     def _linux(self, mode: IommuMode) -> None:
         self.target.activate(self.tftp)
+        setup = self.facts.iommu.modes[mode]
+        edit = setup.tree
+        tree = self._tree(mode)
         *first, last = uboot.boot_lines(
             self.facts.boot,
-            self.facts.iommu.modes[mode],
+            setup,
             kernel=self.tftp.stage(str(self.boot_file("kernel"))),
             initrd=self.tftp.stage(str(self.boot_file("initrd"))),
+            tree=None if tree is None else self.tftp.stage(str(tree)),
+            edits=variants.commands(edit, self.facts.decoders) if edit and edit.by == "u-boot" else (),
         )
         timeouts = self.facts.boot.timeouts
         for line in first:
@@ -202,6 +208,24 @@ class SharelabStrategy(Strategy):  # type: ignore[misc]
         self._note("linux")
         self.target.activate(self.ssh)
         self._note("ssh")
+
+    def _tree(self, mode: IommuMode) -> Path | None:
+        """The device tree that is sent to the board; None where it has its own.
+
+        It lies beside the environment's file, which is this board's alone.
+        """
+        edit = self.facts.iommu.modes[mode].tree
+        edited = edit is not None and edit.by == "device-tree"
+        if self.facts.boot.dtb is None and not edited:
+            return None
+        source = self.boot_file("dtb")
+        if edit is None or not edited:
+            return source
+        tree = DeviceTree.read(source)
+        variants.apply(tree, edit, self.facts.decoders)
+        path = self.facts.path.with_name(f"{self.facts.name}.{mode}.dtb")
+        path.write_bytes(tree.blob())
+        return path
 
     def _note(self, stage: str) -> None:
         self.times[stage] = time.monotonic() - self._power_on

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import yaml
-from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from lab.base import dirs, yamlfile
 from lab.base.errors import ConfigError
 from lab.base.words import IommuMode
 from lab.base.yamlfile import Strict
+from lab.boards import facts
+from lab.boards.facts import Contiguous, Decoder, Gpu, Hookup, Iommu, Kvm
 from lab.boards.vmm import Vmm
 
 if TYPE_CHECKING:
@@ -24,63 +26,6 @@ if TYPE_CHECKING:
 
 LABGRID_KEYS = ("targets", "imports", "options", "features", "images", "paths", "tools")
 """labgrid's own top-level keys (labgrid/config.py)."""
-
-
-def _mode(value: Any) -> Any:
-    """YAML 1.1 reads a bare ``off`` as False."""
-    return "off" if value is False else value
-
-
-Mode = Annotated[IommuMode, BeforeValidator(_mode)]
-Bits = Annotated[int, Field(ge=1, le=64)]
-
-
-class Decoder(Strict):
-    """One video decoder of the board: what it demands of memory, and how it is found.
-
-    ``module`` is the kernel module of its driver, ``driver`` the driver's name on the device's bus.
-    ``device`` is the name under /sys/bus/*/devices ("0000:00:10.0", "ff660000.video-codec").
-    ``address_bits`` are the address lines that the hardware has, ``dma_mask`` the bits of the mask
-    that its driver sets; they differ only on a board whose driver is wrong.
-    """
-
-    name: str
-    module: str
-    driver: str
-    device: str
-    dma_mask: Bits
-    address_bits: Bits
-    contiguous: bool
-    behind_iommu: bool
-    coded: tuple[str, ...] = ()
-    raw: tuple[str, ...] = ()
-
-
-class ModeSetup(Strict):
-    """What puts a boot into one IOMMU mode: kernel arguments, and U-Boot commands on the device tree."""
-
-    kernel: tuple[str, ...] = ()
-    uboot: tuple[str, ...] = ()
-
-
-class Iommu(Strict):
-    """The IOMMU before the decoders. ``driver`` is None where the board has none."""
-
-    driver: str | None = None
-    device: str | None = None
-    modes: dict[Mode, ModeSetup]
-    default: tuple[Mode, ...] = ()
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if not self.modes:
-            raise ValueError("at least one mode is needed")
-        if self.driver is None and set(self.modes) != {IommuMode.OFF}:
-            raise ValueError("without a driver the only mode is off")
-        for mode in self.default:
-            if mode not in self.modes:
-                raise ValueError(f"default mode {mode} is not among the modes")
-        return self
 
 
 class Timeouts(Strict):
@@ -98,7 +43,15 @@ class Boot(Strict):
     ``line`` how many characters it takes in one line (its CONFIG_SYS_CBSIZE), ``devicetree`` the address
     of the tree to edit and to hand over, ``ready`` what Linux says on the console when ssh accepts
     connections, ``python`` the program there that behaves as a Python interpreter.
+
+    ``dtb`` is the device tree's file in the kernel's package; the board gets that tree, at the address
+    ``tree``, instead of the one that its firmware has. ``loader`` is what starts Linux: the strategy
+    knows U-Boot.
     """
+
+    loader: Literal["u-boot", "depthcharge", "fastboot"] = "u-boot"
+    dtb: str | None = None
+    tree: str = "${fdt_addr_r}"
 
     kernel: str = "${kernel_addr_r}"
     initrd: str = "${ramdisk_addr_r}"
@@ -117,17 +70,31 @@ class Target(Strict):
 
     soc: str
     board: str
+    compatible: str | None = None
+    """The SoC's word in the root of its device tree."""
     image: str = "board-trixie"
     memory: str = Field(pattern=r"^\d+[MG]$")
     modules: dict[str, dict[str, str | int | tuple[int, ...]]] = Field(default_factory=dict)
     """Kernel modules that the agent loads, with their parameters, before the mode is verified."""
-    decoders: tuple[Decoder, ...] = Field(min_length=1)
+    decoders: tuple[Decoder, ...] = ()
+    no_decoder: str = ""
+    """Why a board without decoders is here nevertheless."""
     iommu: Iommu
     boot: Boot
     vmm: Vmm | None = None
     """The virtual machine that a run starts on the board; None where the board has no VMM."""
     virtual: dict[str, Any] | None = None
     """The machine that `lab.rack` starts; None for a physical board."""
+
+    also: tuple[str, ...] = ()
+    """Other boards that this file fits but for their names."""
+    gpu: Gpu | None = None
+    kvm: Kvm | None = None
+    cma: Contiguous = Contiguous()
+    hookup: Hookup = Hookup()
+    notes: tuple[str, ...] = ()
+    unverified: dict[str, str] = Field(default_factory=dict)
+    """Dotted path of a fact that no source states (decoders by name) -> what it rests on."""
 
     targets: dict[str, Any]
     imports: list[str] = Field(default_factory=list)
@@ -145,6 +112,8 @@ class Target(Strict):
         names = [decoder.name for decoder in self.decoders]
         if len(set(names)) < len(names):
             raise ValueError("two decoders have the same name")
+        if bool(self.decoders) == bool(self.no_decoder):
+            raise ValueError("decoders or no_decoder: a board has decoders, or a reason to have none")
         if "main" not in self.targets:
             raise ValueError("targets has no 'main'")
         if self.virtual is not None and self.virtual.get("memory") != self.memory:
@@ -194,6 +163,30 @@ class Target(Strict):
         """A ConfigError about the key at ``location``, with file and line."""
         return ConfigError(message, file=self._path, line=yamlfile.line_of(self._node, location), hint=hint)
 
+    @property
+    def edits_tree(self) -> bool:
+        """Whether a mode needs a device tree that is edited here and sent to the board."""
+        edits = [setup.tree for setup in self.iommu.modes.values() if setup.tree is not None]
+        return any(edit.by == "device-tree" for edit in edits)
+
+    @property
+    def serial_speed(self) -> int | None:
+        """The speed of the serial adapter, in baud; None where the file names no adapter."""
+        found = self.hookup.resources.get("USBSerialPort", {}).get("speed")
+        return None if found is None else int(found)
+
+    def fact_location(self, path: str) -> tuple[int | str, ...]:
+        """Where in the file the fact at the dotted ``path`` stands, for `error`."""
+        first, *rest = path.split(".")
+        if first == "decoders" and rest:
+            number = [decoder.name for decoder in self.decoders].index(rest[0])
+            return ("decoders", number, *rest[1:])
+        return (first, *rest)
+
+    def line(self, path: str) -> int | None:
+        """The line (from 1) of the fact at the dotted ``path``, or of what it would stand in."""
+        return yamlfile.line_of(self._node, self.fact_location(path))
+
     def check(self) -> Self:
         """Hold labgrid's part against labgrid: classes exist and take the arguments. Imports labgrid (0.6 s).
 
@@ -213,6 +206,8 @@ class Target(Strict):
         keyfile: Path | None = None,
         boot_files: Path | None = None,
         tftp: Mapping[str, str] | None = None,
+        dtb: Path | None = None,
+        drivers: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> Path:
         """Write a labgrid environment for one board of this kind: ``directory/NAME.yaml``.
 
@@ -228,6 +223,8 @@ class Target(Strict):
             keyfile=keyfile,
             boot_files=boot_files,
             tftp=tftp,
+            dtb=dtb,
+            drivers=drivers,
         )
 
 
@@ -254,4 +251,10 @@ def load_target(name: str | Path) -> Target:
     target, target_node = yamlfile.load_with_lines(path, Target)
     target._path = path.resolve()
     target._node = target_node
+    dumped = target.model_dump(mode="json")
+    for fact in target.unverified:
+        try:
+            facts.find(dumped, fact)
+        except KeyError:
+            raise target.error(("unverified", fact), f"unverified: the file states no '{fact}'") from None
     return target

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from lab.base.errors import ConfigError
-from lab.boards.target import Boot, ModeSetup
+from lab.boards.facts import ModeSetup
+from lab.boards.target import Boot
 
 FAILED = "LAB-BOOT-FAILED"
 """What the console says when a command of a boot line failed; never part of the line itself."""
@@ -14,24 +17,33 @@ def bootargs(boot: Boot, setup: ModeSetup) -> str:
     return " ".join(part for part in (f"console={boot.console}", boot.cmdline, *setup.kernel) if part)
 
 
-def boot_lines(boot: Boot, setup: ModeSetup, *, kernel: str, initrd: str) -> list[str]:
+def boot_lines(
+    boot: Boot,
+    setup: ModeSetup,
+    *,
+    kernel: str,
+    initrd: str,
+    tree: str | None = None,
+    edits: Sequence[str] = (),
+) -> list[str]:
     """The lines for U-Boot's shell that load and start Linux; each says FAILED where a command of it fails.
 
-    ``kernel`` and ``initrd`` are paths on the TFTP server. As many commands as fit go in one line,
+    ``kernel``, ``initrd`` and ``tree`` are paths on the TFTP server; without a ``tree`` the board's own is
+    taken. ``edits``: commands on it before Linux gets it. As many commands as fit go in one line,
     because each line costs a round trip over the serial console.
     Raises ConfigError for a command that fits in no line.
     """
-    commands = [
-        *boot.network,
-        f"tftpboot {boot.kernel} {kernel}",
-        f"tftpboot {boot.initrd} {initrd}",
-    ]
-    if setup.uboot:
-        commands += [f"fdt addr {boot.devicetree}", *setup.uboot]
+    address = boot.devicetree if tree is None else boot.tree
+    commands = [*boot.network, f"tftpboot {boot.kernel} {kernel}"]
+    if tree is not None:
+        commands.append(f"tftpboot {address} {tree}")
+    commands.append(f"tftpboot {boot.initrd} {initrd}")
+    if edits:
+        commands += [f"fdt addr {address}", *edits]
     commands += [
         f"setenv bootargs '{bootargs(boot, setup)}'",
         # ${filesize} is that of the last file loaded, the initrd
-        f"booti {boot.kernel} {boot.initrd}:${{filesize}} {boot.devicetree}",
+        f"booti {boot.kernel} {boot.initrd}:${{filesize}} {address}",
     ]
     half = len(FAILED) // 2
     # The word is in two parts so that the echo of the line is not taken for it. Not "a && b || echo":

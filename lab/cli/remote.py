@@ -71,6 +71,7 @@ class RackBoard:
             return
         from lab.boards import Board
         from lab.imaging import build
+        from lab.runs.offered import own_tree
 
         target, rack = self.target, self.rack
         image = build(target.image)
@@ -81,6 +82,7 @@ class RackBoard:
                 image=image,
                 keyfile=rack.keyfile,
                 boot_files=rack.boot_files,
+                dtb=own_tree(target, image, Path(folder)),
             )
             board = Board.open(environment, target, image, log_tail=lambda: rack.log_tail(self.name))
             with ui.task(f"board {self.name}"):

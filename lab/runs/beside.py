@@ -14,7 +14,7 @@ import pytest
 from lab.base.errors import BoardError
 from lab.base.words import IommuMode
 from lab.boards import Board
-from lab.boards.target import Decoder
+from lab.boards.facts import Decoder
 from lab.runs.record import params
 
 MARK = "beside"

@@ -9,7 +9,7 @@ from typing import Any
 
 from lab.base.words import IommuMode, Verdict
 from lab.boards import Board
-from lab.boards.target import Decoder as DecoderEntry
+from lab.boards.facts import Decoder as DecoderEntry
 from lab.media import Stream
 from lab.runs.record import Attempt
 from lab.sharing import (

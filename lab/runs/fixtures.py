@@ -10,7 +10,7 @@ import pytest
 from lab.base.errors import LabError
 from lab.base.words import IommuMode
 from lab.boards import Board
-from lab.boards.target import Decoder as DecoderEntry
+from lab.boards.facts import Decoder as DecoderEntry
 from lab.media import Stream, sample
 from lab.runs.beside import MARK
 from lab.runs.crossings.crossing import Crossing

@@ -18,7 +18,7 @@ from lab.rack import Rack
 from lab.rack.machine import machine
 from lab.runs.events import EventWriter
 from lab.runs.holding import Holding
-from lab.runs.offered import place_environment
+from lab.runs.offered import own_tree, place_environment
 
 MAX_FAILED_BOOTS = 2
 """Boots in one IOMMU mode that may fail before the rest of its cells are MISS without another try."""
@@ -106,6 +106,7 @@ class Lab:
                 image=image,
                 keyfile=self._rack.keyfile,
                 boot_files=self._rack.boot_files,
+                dtb=own_tree(self.target, image, self._scratch()),
             )
         else:
             self._environment = place_environment(self.target, self.place, self._scratch(), image)

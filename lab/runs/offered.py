@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from lab.boards import environment
 from lab.places import Place, connect
 from lab.rack.keys import boot_files, of_user
+from lab.rack.machine import machine
+from lab.rack.tree import dump_tree
 
 if TYPE_CHECKING:
     from lab.boards import Target
@@ -38,8 +42,47 @@ def place_environment(target: Target, place: str, directory: Path, image: Image 
     files = directory / "boot-files.cpio"
     files.write_bytes(boot_files(keys))
     with connect() as session:
-        tftp = tftp_here(session.place(place))
-    return target.write_environment(directory, image=image, keyfile=keys.client, boot_files=files, tftp=tftp)
+        found = session.place(place)
+    return target.write_environment(
+        directory,
+        image=image,
+        keyfile=keys.client,
+        boot_files=files,
+        tftp=tftp_here(found),
+        drivers=gear(target, found.resources),
+        dtb=own_tree(target, image, directory),
+    )
+
+
+def own_tree(target: Target, image: Image | None, directory: Path) -> Path | None:
+    """QEMU's device tree of a virtual board, in ``directory``, where a mode starts from it; else None.
+
+    Raises LabError where QEMU does not give it.
+    """
+    if target.virtual is None or image is None or not target.edits_tree:
+        return None
+    path = directory / f"{target.name}.dtb"
+    dump_tree(machine(target.virtual, error=target.error), image.uboot, path)
+    return path
+
+
+def gear(target: Target, offered: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """labgrid's drivers for what a place has besides what every board of this kind has.
+
+    ``offered``: its resources, as clients see them. The target's file names the usual outlet; a place may
+    have another, and a USB loader or an SD mux, whose drivers would not do without. Imports labgrid.
+    """
+    names = list(offered)
+    own = environment.drivers(target.check())
+    powered = any(environment.is_power(driver) and environment.binds(driver, names) for driver in own)
+    others = [PLAIN_DRIVERS[name] for name in names if name in PLAIN_DRIVERS]
+    power = [] if powered else [driver for driver in others if environment.is_power(driver)][:1]
+    fitting = {
+        driver: arguments
+        for driver, arguments in target.hookup.drivers.items()
+        if environment.binds(driver, names)
+    }
+    return {**{driver: {} for driver in power}, **fitting}
 
 
 def plain_environment(place: Place, directory: Path) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from itertools import pairwise
 
 import pytest
@@ -10,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.base.errors import ConfigError
-from lab.base.words import IommuMode
-from lab.boards import load_target
-from lab.boards.target import Boot, ModeSetup
+from lab.boards import load_target, variants
+from lab.boards.facts import ModeSetup
+from lab.boards.target import Boot
 from lab.boards.uboot import FAILED, boot_lines, bootargs, pack
 
 BOOT = Boot(console="ttyAMA0", cmdline="quiet")
@@ -38,12 +37,17 @@ def test_loads_kernel_before_initrd_so_that_filesize_is_the_initrds():
 
 
 def test_device_tree_is_edited_after_loading_and_before_the_start():
-    setup = ModeSetup(uboot=("fdt rm /pcie iommu-map",))
-    order = commands(boot_lines(BOOT, setup, kernel="k", initrd="i"))
+    order = commands(boot_lines(BOOT, PLAIN, kernel="k", initrd="i", edits=["fdt rm /pcie iommu-map"]))
     at = order.index("fdt addr ${fdtcontroladdr}")
     assert order[at + 1] == "fdt rm /pcie iommu-map"
     assert order[at - 1].startswith("tftpboot")
     assert order[-1].startswith("booti")
+
+
+def test_a_tree_that_is_sent_is_loaded_and_handed_over():
+    order = commands(boot_lines(BOOT, PLAIN, kernel="k", initrd="i", tree="t"))
+    assert order.index("tftpboot ${fdt_addr_r} t") < order.index("tftpboot ${ramdisk_addr_r} i")
+    assert order[-1] == "booti ${kernel_addr_r} ${ramdisk_addr_r}:${filesize} ${fdt_addr_r}"
 
 
 def test_failure_word_shows_only_when_it_is_executed():
@@ -63,7 +67,9 @@ def test_words_of_the_mode_come_last_and_win():
 def test_each_mode_of_each_virtual_target_fits(name):
     target = load_target(name)
     for mode in target.modes:
-        lines = boot_lines(target.boot, target.iommu.modes[mode], kernel="vmlinuz", initrd=f"{name}.initrd")
+        setup = target.iommu.modes[mode]
+        edits = variants.commands(setup.tree, target.decoders) if setup.tree else ()
+        lines = boot_lines(target.boot, setup, kernel="vmlinuz", initrd=f"{name}.initrd", edits=edits)
         assert [len(line) < target.boot.line for line in lines] == [True], "each line costs a round trip"
 
 
@@ -75,12 +81,6 @@ def test_boot_is_spread_over_lines_that_uboot_takes():
     assert commands(lines) == commands(
         boot_lines(boot.model_copy(update={"line": 2000}), PLAIN, kernel="k", initrd="i")
     )
-
-
-def test_smmu_is_off_only_with_both_edits():
-    setup = load_target("virt-smmu").iommu.modes[IommuMode.OFF]
-    assert any(re.match(r"fdt rm \S+ iommu-map", command) for command in setup.uboot)
-    assert any(re.match(r"fdt set \S*smmu\S* status disabled", command) for command in setup.uboot)
 
 
 @given(st.lists(st.text(st.sampled_from("abc ${}=/"), min_size=1, max_size=60), max_size=12))
