@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.table import Table
@@ -18,9 +18,23 @@ app = typer.Typer(help="The kinds of boards that can be run: targets/NAME.yaml."
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
+def _names(incomplete: str) -> list[str]:
+    from lab.boards.target import names
+
+    return [name for name in names() if name.startswith(incomplete)]
+
+
+Names = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="TARGET", help="Name of a target, or a target file (default: all).", autocompletion=_names
+    ),
+]
+
+
 @app.command("list")
 def list_targets(as_json: Json = False) -> None:
-    """List the targets of this checkout, each one checked."""
+    """List the targets of this checkout, each one checked against labgrid."""
     from lab.boards.target import load_target, names
 
     targets = [load_target(name).check() for name in names()]
@@ -29,52 +43,73 @@ def list_targets(as_json: Json = False) -> None:
         ui.out.print_json(json.dumps(rows))
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("TARGET", "SOC", "BOARD", "MEMORY", "DECODERS", "IOMMU MODES"):
-        table.add_column(column)
+    for column in ("TARGET", "SOC", "BOARD", "DECODERS", "IOMMU", "UNVERIFIED"):
+        justify: Literal["right", "left"] = "right" if column == "UNVERIFIED" else "left"
+        table.add_column(column, justify=justify, no_wrap=column in ("TARGET", "SOC"))
     for target in targets:
-        decoders = ", ".join(f"{decoder.name} {decoder.dma_mask} bit" for decoder in target.decoders)
-        table.add_row(target.name, target.soc, target.board, target.memory, decoders, " ".join(target.modes))
+        decoders = ", ".join(decoder.name for decoder in target.decoders) or "[dim]none in mainline[/]"
+        iommu = target.iommu.driver or "[dim]none[/]"
+        unverified = str(len(target.unverified)) if target.virtual is None else "[dim]virtual[/]"
+        table.add_row(target.name, target.soc, target.board, decoders, iommu, unverified)
     ui.out.print(table)
+    ui.out.print("[dim]unverified: facts that no source states. lab targets show TARGET lists them.[/]")
 
 
 @app.command()
 def show(
-    target: Annotated[str, typer.Argument(help="Name of a target, or a target file.")],
+    target: Annotated[str, typer.Argument(help="Name of a target, or a target file.", autocompletion=_names)],
     as_json: Json = False,
 ) -> None:
     """Show one target's facts and how it is put into each IOMMU mode. The file is checked."""
-    from lab.boards import uboot
     from lab.boards.target import load_target
+    from lab.cli.targets_view import lines
 
     found = load_target(target).check()
     if as_json:
         ui.out.print_json(found.model_dump_json())
         return
-    ui.out.print(f"[bold]{found.name}[/]  {found.board}, {found.memory} RAM")
-    ui.out.print(f"file      {found.path}", soft_wrap=True, markup=False)
-    for decoder in found.decoders:
-        ui.out.print(f"decoder   {_decoder(found, decoder.name)}", soft_wrap=True, markup=False)
-    device = f" ({found.iommu.device})" if found.iommu.device else ""
-    ui.out.print(f"iommu     {found.iommu.driver or 'none'}{device}", markup=False)
-    width = max(len(mode) for mode in found.modes)
-    for mode, setup in found.iommu.modes.items():
-        by_default = "*" if mode in found.default_modes else " "
-        ui.out.print(
-            f"  {by_default} {mode:<{width}}  {uboot.bootargs(found.boot, setup)}",
-            soft_wrap=True,
-            markup=False,
-        )
-        for command in setup.uboot:
-            ui.out.print(f"    {'':<{width}}  U-Boot: {command}", soft_wrap=True, markup=False)
-    ui.out.print("* by default, without --iommu")
+    ui.out.print(f"[bold]{found.name}[/]  {found.board}, {found.memory} RAM", soft_wrap=True)
+    for label, text in lines(found):
+        ui.out.print(f"{label:<11}{text}", soft_wrap=True, markup=False)
 
 
-def _decoder(target: Target, name: str) -> str:
-    decoder = target.decoder(name)
-    words = [
-        f"{decoder.dma_mask}-bit DMA mask",
-        "contiguous memory" if decoder.contiguous else "scattered memory",
-        "behind the IOMMU" if decoder.behind_iommu else "no IOMMU before it",
-        f"{'/'.join(decoder.coded)} to {'/'.join(decoder.raw)}",
-    ]
-    return f"{name} ({decoder.driver} at {decoder.device}): {', '.join(words)}"
+@app.command()
+def check(
+    names: Names = None,
+    as_json: Json = False,
+    mirror: Annotated[str | None, typer.Option(help="Debian mirror to take the kernels from.")] = None,
+) -> None:
+    """Hold facts against Debian's arm64 kernels and labgrid; exit code 1 where one is wrong.
+
+    Device trees, modules, configuration and texts of the kernels that the image's recipe names; the first
+    time they are downloaded (180 MB). With names every fact is shown, without only what is wrong.
+    """
+    from lab.boards.checks import check as hold
+    from lab.boards.target import load_target
+    from lab.boards.target import names as all_names
+    from lab.cli.targets_check import as_data, show_each, show_summary
+    from lab.imaging.kernels import Kernels
+
+    targets: list[Target] = [load_target(name) for name in names or all_names()]
+    images = {target.image: Kernels.of(target.image, use_mirror=mirror) for target in targets}
+    reports = [hold(target, images[target.image].found) for target in targets]
+    missing = {name: why for image in images.values() for name, why in image.missing.items()}
+    if as_json:
+        ui.out.print_json(json.dumps(as_data(reports, missing)))
+    elif names:
+        show_each(reports)
+    else:
+        show_summary(reports)
+    for name, why in missing.items():
+        ui.err.print(f"[yellow]not checked against kernel {name}:[/] {why}", soft_wrap=True)
+    if any(report.wrong for report in reports):
+        raise typer.Exit(1)
+
+
+@app.command()
+def table() -> None:
+    """Print all targets, with what of them is not verified, as docs/target-table.md has it."""
+    from lab.boards.target import load_target, names
+    from lab.cli.targets_table import markdown
+
+    print(markdown([load_target(name) for name in names()]), end="")

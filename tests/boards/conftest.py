@@ -9,6 +9,7 @@ import pytest
 
 from lab.boards import Board, Target, load_target, preload
 from lab.imaging import Image, build
+from lab.imaging.kernels import KernelFiles, Kernels
 from lab.rack import Machine, Rack
 
 
@@ -20,6 +21,14 @@ def smmu() -> Target:
 @pytest.fixture(scope="session")
 def real_image(smmu: Target) -> Image:
     return build(smmu.image)
+
+
+@pytest.fixture(scope="session")
+def kernels(smmu: Target) -> list[KernelFiles]:
+    """Debian's kernels, that of trixie first; the cache has them after the first fetch on a machine."""
+    images = Kernels.of(smmu.image)
+    assert images.missing == {}, "a check against one kernel alone would pass unseen"
+    return images.found
 
 
 @pytest.fixture(scope="session")

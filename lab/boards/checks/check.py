@@ -1,0 +1,66 @@
+"""All findings about one target."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from lab.base.errors import ConfigError
+from lab.boards.checks import drivers, gear, tree, unseen
+from lab.boards.checks.finding import Finding, State, ok, wrong
+from lab.boards.devicetree import DeviceTree
+from lab.boards.target import Target
+from lab.imaging.kernels import KernelFiles
+
+LABGRID = "labgrid"
+NOBODY = "nothing here"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was found. ``by_witness``: a kernel's release, "labgrid" or "nothing here" -> its findings."""
+
+    target: Target
+    by_witness: dict[str, list[Finding]] = field(default_factory=dict)
+
+    def count(self, state: State) -> int:
+        """How many facts are in this state."""
+        return sum(one.state is state for found in self.by_witness.values() for one in found)
+
+    def line(self, finding: Finding) -> int | None:
+        """The line of the target's file that a finding is about."""
+        return finding.line or self.target.line(finding.fact)
+
+    @property
+    def wrong(self) -> list[tuple[str, Finding]]:
+        """Witness and finding of each wrong fact."""
+        return [
+            (witness, one)
+            for witness, found in self.by_witness.items()
+            for one in found
+            if one.state is State.WRONG
+        ]
+
+
+def check(target: Target, kernels: Sequence[KernelFiles]) -> Report:
+    """Hold all of the target's facts against the kernels and labgrid. Imports labgrid (0.6 s)."""
+    report = Report(target)
+    if target.boot.dtb is not None:
+        for kernel in kernels:
+            report.by_witness[kernel.release] = list(_kernel(target, target.boot.dtb, kernel))
+    report.by_witness[LABGRID] = list(gear.findings(target))
+    report.by_witness[NOBODY] = list(unseen.findings(target))
+    return report
+
+
+def _kernel(target: Target, dtb: str, kernel: KernelFiles) -> Iterator[Finding]:
+    try:
+        found = DeviceTree.read(kernel.dtb(dtb))
+    except ConfigError as error:
+        close = difflib.get_close_matches(dtb, kernel.dtbs(), n=2)
+        yield wrong("boot.dtb", error.message + (f"; it has {', '.join(close)}" if close else ""))
+    else:
+        yield ok("boot.dtb", "is there")
+        yield from tree.findings(target, found, kernel.release)
+    yield from drivers.findings(target, kernel)

@@ -1,0 +1,142 @@
+"""A fact that is not so is caught, and named with file and line; those that ship are so on both kernels."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from lab.boards import load_target
+from lab.boards.checks import State, check
+from lab.boards.target import folder, names
+from lab.cli.app import app
+
+PHYSICAL = [name for name in names() if load_target(name).virtual is None]
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_target_is_right_on_both_kernels(kernels, name):
+    report = check(load_target(name), kernels)
+    assert [(witness, one.fact, one.says) for witness, one in report.wrong] == []
+    assert report.count(State.OK) > 0
+
+
+@pytest.mark.parametrize("name", PHYSICAL)
+def test_each_kernel_was_really_asked(kernels, name):
+    report = check(load_target(name), kernels)
+    for kernel in kernels:
+        facts = {one.fact for one in report.by_witness[kernel.release] if one.state is State.OK}
+        assert {"boot.dtb", "boot.console", "compatible"} <= facts
+        for decoder in report.target.decoders:
+            if decoder.there(kernel.release):
+                stem = f"decoders.{decoder.name}"
+                asked = ("node", "compatible", "device", "behind_iommu", "module")
+                assert {f"{stem}.{key}" for key in asked} <= facts
+
+
+ROCK = "rk3399-rockpro64"
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "fact", "says"),
+    [
+        (
+            ROCK,
+            "rk3399-rockpro64.dtb",
+            "rk3399-rockpro65.dtb",
+            "boot.dtb",
+            "it has rockchip/rk3399-rockpro64",
+        ),
+        (
+            ROCK,
+            "compatible: rockchip,rk3399\n",
+            "compatible: rockchip,rk3398\n",
+            "compatible",
+            "rockchip,rk3399",
+        ),
+        (
+            ROCK,
+            "node: /video-codec@ff660000",
+            "node: /video-codec@ff660001",
+            "decoders.rkvdec.node",
+            "it has /",
+        ),
+        (ROCK, "rk3399-vdec", "rk3399-vdek", "decoders.rkvdec.compatible", "is rockchip,rk3399-vdec"),
+        (
+            ROCK,
+            "ff660000.video-codec",
+            "ff660000.codec",
+            "decoders.rkvdec.device",
+            "call it ff660000.video-codec",
+        ),
+        (
+            ROCK,
+            "behind_iommu: true",
+            "behind_iommu: false",
+            "decoders.rkvdec.behind_iommu",
+            "tree has /video",
+        ),
+        (ROCK, '["rockchip,iommu"]', '["rockchip,mmu"]', "iommu.compatible", "is rockchip,iommu"),
+        (ROCK, "module: rockchip-vdec", "module: rkvdec", "decoders.rkvdec.module", "is rockchip_vdec"),
+        (ROCK, "driver: rkvdec", "driver: rockchip_vdec2", "decoders.rkvdec.driver", "stands nowhere in"),
+        (ROCK, "VIDEO_ROCKCHIP_VDEC", "VIDEO_ROCKCHIP_VDEK", "decoders.rkvdec.kconfig", "is not set"),
+        (ROCK, "ROCKCHIP_IOMMU", "RK_IOMMU", "iommu.kconfig", "RK_IOMMU is not set"),
+        (
+            ROCK,
+            "Page fault at %pad of",
+            "Page faults at %pad of",
+            "iommu.log",
+            "stands nowhere in the kernel",
+        ),
+        (ROCK, "console: ttyS2", "console: ttyS0", "boot.console", "serial2:1500000n8 at /serial@ff1a0000"),
+        (ROCK, "1500000n8", "115200n8", "boot.console", "serial2:1500000n8"),
+        (ROCK, "speed: 1500000", "speed: 115200", "hookup.resources.USBSerialPort.speed", "1500000n8"),
+        (ROCK, "node: /gpu@ff9a0000", "node: /gpu@ff9b0000", "gpu.node", "at /gpu@ff9a0000"),
+        (ROCK, "compatible: arm,mali-t860", "compatible: arm,mali-t861", "gpu.compatible", "no node is"),
+        (ROCK, "module: panfrost", "module: lima", "gpu.module", "is panfrost"),
+        (ROCK, "{remove: iommus}", "{disable: [/iommu@ff660481]}", "iommu.modes.off.tree", "nothing of what"),
+        (ROCK, "RKUSBLoader:", "RKUSBLodaer:", "hookup.resources.RKUSBLodaer", "did you mean RKUSBLoader"),
+        (ROCK, "usb_loader:", "loader:", "hookup.drivers.RKUSBDriver.loader", "takes no 'loader'"),
+        (ROCK, "    RKUSBLoader: {match: {ID_PATH: YOURS}}\n", "", "hookup.drivers.RKUSBDriver", "binds to"),
+        (ROCK, "SerialDriver:", "SerialDrover:", "targets", "did you mean SerialDriver"),
+    ],
+)
+def test_a_wrong_fact_is_caught_and_named(kernels, tmp_path, name, old, new, fact, says):
+    text = (folder() / f"{name}.yaml").read_text()
+    assert old in text
+    path = tmp_path / f"{name}.yaml"
+    path.write_text(text.replace(old, new, 1))
+    report = check(load_target(path), kernels)
+    found = [one for _, one in report.wrong if one.fact == fact]
+    assert found, report.wrong
+    assert any(says in one.says for one in found)
+    lines = path.read_text().splitlines()
+    assert {(new.strip() or fact.rpartition(".")[2]) in lines[report.line(one) - 1] for one in found} == {
+        True
+    }
+
+
+@pytest.mark.usefixtures("kernels")
+def test_the_command_names_file_line_fact_and_what_the_kernel_has(tmp_path):
+    path = tmp_path / "rock.yaml"
+    text = (folder() / f"{ROCK}.yaml").read_text()
+    path.write_text(text.replace("rk3399-vdec", "rk3399-vdek", 1))
+    line = next(n for n, words in enumerate(path.read_text().splitlines(), 1) if "vdek" in words)
+    done = CliRunner().invoke(app, ["targets", "check", str(path)])
+    assert done.exit_code == 1
+    assert f"{path}:{line}: /video-codec@ff660000 is rockchip,rk3399-vdec" in done.stdout
+    assert "  ok    boot.dtb" in done.stdout
+    data = CliRunner().invoke(app, ["targets", "check", str(path), "--json"])
+    assert data.exit_code == 1
+    [target] = json.loads(data.stdout)["targets"]
+    wrong = [one for one in target["findings"] if one["state"] == "wrong"]
+    assert {(one["fact"], one["line"]) for one in wrong} >= {("decoders.rkvdec.compatible", line)}
+
+
+@pytest.mark.usefixtures("kernels")
+def test_the_command_has_a_line_per_target_and_ends_well():
+    done = CliRunner().invoke(app, ["targets", "check"])
+    assert done.exit_code == 0, done.output
+    rows = [line.split()[0] for line in done.stdout.splitlines()[1:] if line]
+    assert rows == names()
