@@ -11,7 +11,7 @@ import os
 
 from . import buffers, pagemap
 from .dmabuf import DmaBuf
-from .memfd import HUGE, MFD_HUGE_2MB, MFD_HUGETLB, PAGE, MemFd, reserve, whole
+from .memfd import HUGE, MFD_HUGE_2MB, MFD_HUGETLB, PAGE, MemFd, give_back, grow, reserve, whole
 from .vhost_device import Device
 
 TYPE_CHECKING = False
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 SOCKET = "/run/lab/host-blob.sock"
 DEVICE = "vhost-user-test-device-pci"
 BAR = 8 << 20
-ATTEMPTS = 8  # at memory that the decoder reaches; what it does not is kept meanwhile
+ATTEMPTS = 8  # at small pages that the decoder reaches; what it does not is kept meanwhile
+STEP = 128
+"""Huge pages by which the pool grows between two attempts, 256 MiB."""
 
 _device: Device | None = None
 _capabilities: dict[str, dict[str, tuple[bool, str]]] = {}
@@ -147,14 +149,17 @@ def host_blob_stop() -> None:
 def fitted(size: int, pages: str, contiguous: bool, bits: int) -> tuple[MemFd, int]:
     """Return memory of ``size`` bytes at least that fits, touched, and the size of its pages.
 
-    Where a page lies cannot be asked for: it is looked up in pagemap, and what does not fit is kept until
-    another one was found. ``OSError`` EAGAIN after `ATTEMPTS`.
+    Where a page lies cannot be asked for: it is looked up in pagemap. What does not fit is kept until another
+    one was found. Linux gives the highest memory first (its zones in that order), so with huge pages the
+    pool takes that up step by step, untouched, until one from below comes; it is given back then.
+    ``OSError`` EAGAIN where the board has no more to give.
     """
     unit, flags = {"4k": (PAGE, 0), "2m": (HUGE, MFD_HUGETLB | MFD_HUGE_2MB)}[pages]
     length = whole(size, unit)
     spare: list[MemFd] = []
+    grown = 0
     try:
-        for _ in range(ATTEMPTS):
+        while True:
             if unit == HUGE:
                 reserve(length // HUGE)
             memory = MemFd(length, flags)
@@ -164,14 +169,20 @@ def fitted(size: int, pages: str, contiguous: bool, bits: int) -> tuple[MemFd, i
             if fits(memory.pages(whole(size, PAGE)), contiguous, bits):
                 spare.remove(memory)
                 return memory, unit
-        raise OSError(
-            errno.EAGAIN,
-            f"none of {ATTEMPTS} times {length} bytes of {pages} pages was "
-            f"{'in one piece and ' if contiguous else ''}below 2^{bits}",
-        )
+            more = grow(STEP) if unit == HUGE else len(spare) < ATTEMPTS
+            if not more:
+                raise OSError(
+                    errno.EAGAIN,
+                    f"{len(spare)} times {length} bytes of {pages} pages: none was "
+                    f"{'in one piece and ' if contiguous else ''}below 2^{bits}"
+                    + (f"; {grown * HUGE >> 20} MiB more were taken up meanwhile" if grown else ""),
+                )
+            grown += more
     finally:
         for memory in spare:
             memory.close()
+        if unit == HUGE:
+            give_back(grown)
 
 
 def fits(pages: list[int] | None, contiguous: bool, bits: int) -> bool:

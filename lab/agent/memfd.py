@@ -15,6 +15,7 @@ HUGE = 2 << 20
 MFD_CLOEXEC, MFD_ALLOW_SEALING, MFD_HUGETLB, MFD_HUGE_2MB = 1, 2, 4, 21 << 26
 F_ADD_SEALS, F_SEAL_SHRINK = 1033, 2
 HUGE_PAGES = "/proc/sys/vm/nr_hugepages"
+SPARED = 256 << 20
 
 
 class UnavailableError(Exception):
@@ -103,3 +104,22 @@ def reserve(count: int) -> None:
         memory = files.meminfo(files.read("/proc/meminfo"))
         if memory["HugePages_Free"] - memory["HugePages_Rsvd"] < count:
             raise OSError(errno.ENOMEM, f"could not reserve {count} huge pages of 2 MiB")
+
+
+def give_back(count: int) -> None:
+    """Make the pool smaller by ``count`` huge pages, of those that are free."""
+    if count:
+        total = files.meminfo(files.read("/proc/meminfo"))["HugePages_Total"]
+        files.write(HUGE_PAGES, str(max(total - count, 0)))
+
+
+def grow(count: int) -> int:
+    """Add ``count`` huge pages to the pool, free ones or not, and return how many came.
+
+    0 where that would leave the board less than `SPARED` bytes: it would stand still for lack of memory.
+    """
+    memory = files.meminfo(files.read("/proc/meminfo"))
+    if memory["MemAvailable"] < count * HUGE + SPARED:
+        return 0
+    files.write(HUGE_PAGES, str(memory["HugePages_Total"] + count))
+    return files.meminfo(files.read("/proc/meminfo"))["HugePages_Total"] - memory["HugePages_Total"]

@@ -54,7 +54,7 @@ def vm_start(
     try:
         pid = _spawn(argv, env, f"{folder}/log", keep)
     except OSError:
-        _give_back(added)
+        memfd.give_back(added)
         raise
     with open(f"{FOLDER}/process", "w") as file:
         file.write(f"{pid} {_start_time(pid)} {added} {folder}")
@@ -104,7 +104,7 @@ def vm_stop_dead() -> None:
     known = recorded()
     if known is not None and _process() is None:
         _disconnect()
-        _give_back(known[2])
+        memfd.give_back(known[2])
         os.unlink(f"{FOLDER}/process")
         if files.listing("/run/lab/vfio"):  # else without the import
             from . import vfio
@@ -275,14 +275,9 @@ def _reserve(count: int) -> int:
     try:
         memfd.reserve(count)
     except OSError:
-        _give_back(_hugepages() - before)
+        memfd.give_back(_hugepages() - before)
         raise
     return _hugepages() - before
-
-
-def _give_back(pages: int) -> None:
-    if pages:
-        files.write(memfd.HUGE_PAGES, str(max(_hugepages() - pages, 0)))
 
 
 def _tail(name: str, mark: int) -> bytes | None:
