@@ -18,6 +18,7 @@ from typing import Any
 
 from lab.base.errors import LabError
 from lab.places import view
+from lab.places.loop import finish
 from lab.places.model import LEASE, LeaseInfo, LeaseLostError
 from lab.places.retake import take_again
 from lab.places.wire import RefusedError, Wire, pb
@@ -84,7 +85,7 @@ class HeldPlace:
         """
         if self._release is None:
             self._release = asyncio.create_task(self._give_back())
-        await asyncio.shield(self._release)
+        await finish(self._release)
 
     async def _give_back(self) -> None:
         await self.stop()

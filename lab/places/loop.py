@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
@@ -46,4 +46,18 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         if not future.done():
             future.cancel()
             done.wait(15.0)
+        raise
+
+
+async def finish(work: Awaitable[T]) -> T:
+    """Do ``work`` to its end even where the caller is cancelled meanwhile; only then is he.
+
+    For what must not stop half-way: the coordinator breaks off a call whose client breaks it off, and
+    a place that was being acquired or released then is neither.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
         raise

@@ -20,6 +20,7 @@ from lab.base.errors import ConfigError, LabError
 from lab.places import view
 from lab.places.doze import NOTICE, crowded, doze
 from lab.places.lease import release, set_tags
+from lab.places.loop import finish
 from lab.places.model import HEALTH, LEASE, Health, LeaseInfo, Place, Waiting, aged, person
 from lab.places.wire import RefusedError, Wire, pb
 from lab.places.wording import vocabulary, words
@@ -65,8 +66,7 @@ class Seeker:
         self._got: dict[str, str] = {}  # our reservations that were allocated a place
         self._refused: dict[str, str] = {}
         self._next_look = 0.0
-        self._trying = ""
-        self._keep = ""  # the reservation that is not to be cancelled
+        self._trying: tuple[str, LeaseInfo] | None = None
         self._waiting = 0  # who waited when we came
 
     async def seek(self, wait: float | None) -> tuple[str, LeaseInfo]:
@@ -75,31 +75,37 @@ class Seeker:
         Raises ConfigError where no place could ever do, LabError when ``wait`` seconds were not enough.
         """
         self.wire.watchers += 1
-        await self.wire.wake()
-        end = None if wait is None else _clock() + max(wait, 1.0)
         try:
-            self.candidates()
-            while True:
-                version = self.wire.version
-                if self.wire.online and self._incarnation != self.wire.incarnation:
-                    stood = await self._stand_back()
-                    end = None if end is None else end + stood
-                if self.wire.online:
-                    with contextlib.suppress(LabError):
-                        found = await self._step()
-                        if found is not None:
-                            self._trying, self._keep = "", found[1].token
-                            return found
-                if end is not None and _clock() >= end:
-                    raise LabError(self._why_not(wait or 0.0), hint=self._hint())
-                left = LOOK_QUIETLY if end is None else end - _clock()
-                if self._may_doze():
-                    await self._doze(min(left, LOOK_QUIETLY))
-                else:
-                    await self.wire.wait_change(version, min(1.0, left))
+            await self.wire.wake()
+            found = await self._wait(wait)
+            await finish(self._leave(found[1].token))
+        except BaseException:  # also a wait that was broken off just after its place was taken
+            await finish(self._give_up())
+            raise
         finally:
             self.wire.watchers -= 1
-            await asyncio.shield(self._cancel())
+        return found
+
+    async def _wait(self, wait: float | None) -> tuple[str, LeaseInfo]:
+        end = None if wait is None else _clock() + max(wait, 1.0)
+        self.candidates()
+        while True:
+            version = self.wire.version
+            if self.wire.online and self._incarnation != self.wire.incarnation:
+                stood = await self._stand_back()
+                end = None if end is None else end + stood
+            if self.wire.online:
+                with contextlib.suppress(LabError):
+                    found = await self._step()
+                    if found is not None:
+                        return found
+            if end is not None and _clock() >= end:
+                raise LabError(self._why_not(wait or 0.0), hint=self._hint())
+            left = LOOK_QUIETLY if end is None else end - _clock()
+            if self._may_doze():
+                await self._doze(min(left, LOOK_QUIETLY))
+            else:
+                await self.wire.wait_change(version, min(1.0, left))
 
     def candidates(self) -> list[Place]:
         """The places that could do, now or later. Raises ConfigError where there are none."""
@@ -141,7 +147,7 @@ class Seeker:
         self._got, self._next_look = got, _clock() + LOOK
         candidates = self.candidates()
         if self._at_limit(candidates):
-            await self._cancel()
+            await self._leave()
         else:
             for name in got.values():
                 found = await self._try(self._place(name))
@@ -183,14 +189,18 @@ class Seeker:
         for filters in self._filters(candidates):
             if filters in waiting or all(one.name in got for one in candidates if one.satisfies(filters)):
                 continue
-            request = pb.CreateReservationRequest(prio=aged(self.wish.priority, self._since))
-            request.filters["main"].filter.update(filters)
-            answer = (await self.wire.call("CreateReservation", request)).reservation
-            self.wire.hear_clock(answer.created)
-            self._mine[answer.token] = answer
-            self._polled[answer.token] = _clock()
+            answer = await finish(self._queue_up(filters))
             lucky |= answer.state == view.ALLOCATED
         return lucky
+
+    async def _queue_up(self, filters: Mapping[str, str]) -> Any:
+        request = pb.CreateReservationRequest(prio=aged(self.wish.priority, self._since))
+        request.filters["main"].filter.update(filters)
+        answer = (await self.wire.call("CreateReservation", request)).reservation
+        self.wire.hear_clock(answer.created)
+        self._mine[answer.token] = answer
+        self._polled[answer.token] = _clock()
+        return answer
 
     def _filters(self, places: list[Place]) -> list[dict[str, str]]:
         """labgrid cannot exclude a place: where one is to be avoided, each other one is asked for by name."""
@@ -249,14 +259,14 @@ class Seeker:
         if ttl and crowded(self.wire) and self.wire.watchers == 1:
             info = replace(info, notice=NOTICE, token=place.reservation or "")
         # first the tag: nobody ever sees a place acquired by one of us without a lease
-        self._trying = place.name
+        self._trying = place.name, info
         await set_tags(self.wire, place.name, {LEASE: info.text()})
         try:
             if place.acquired is None:
-                await self.wire.call("AcquirePlace", pb.AcquirePlaceRequest(placename=place.name))
+                await finish(self.wire.call("AcquirePlace", pb.AcquirePlaceRequest(placename=place.name)))
                 await self.wire.sync()  # the answer may be here before the stream has told so
         except RefusedError as error:
-            self._trying = ""
+            self._trying = None
             self._refused[place.name] = f"{place.name} could not be taken ({error.message})"
             self._not_before[place.name] = _clock() + 5.0
             await set_tags(self.wire, place.name, {LEASE: info.ended(now, by_holder=True).text()})
@@ -281,12 +291,19 @@ class Seeker:
         told = replace(first, since=self._since, filters=self.wish.filters, priority=self.wish.priority)
         self.on_wait(replace(told, free_at=free_at, note=note))
 
-    async def _cancel(self) -> None:
-        """Leave the queue; and the place, where the wait was broken off while it was being taken."""
-        if self._trying:
+    async def _give_up(self) -> None:
+        """Leave the queue, and the place that was taken or being taken."""
+        if self._trying is not None:
+            place, info = self._trying
+            now = view.moment(self.wire.now())
             with contextlib.suppress(LabError):
-                await release(self.wire, self._trying, self.wire.identity)
-        for token in self._mine.keys() - {self._keep}:
+                await set_tags(self.wire, place, {LEASE: info.ended(now, by_holder=True).text()})
+                await release(self.wire, place, self.wire.identity)
+        await self._leave()
+
+    async def _leave(self, keep: str = "") -> None:
+        """Cancel all reservations but ``keep``."""
+        for token in self._mine.keys() - {keep}:
             with contextlib.suppress(LabError):
                 await self.wire.call(
                     "CancelReservation", pb.CancelReservationRequest(token=token), timeout=5.0

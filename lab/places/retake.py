@@ -13,6 +13,7 @@ from typing import Any
 
 from lab.base.errors import LabError
 from lab.places import view
+from lab.places.loop import finish
 from lab.places.model import RETAKE
 from lab.places.wire import RefusedError, Wire, pb
 
@@ -55,7 +56,7 @@ async def _take(wire: Wire, place: str) -> str:
             waited = time.monotonic() - started
             if message.reservation == token and (_complete(wire, message) or waited > PATIENCE):
                 with contextlib.suppress(RefusedError):
-                    await wire.call("AcquirePlace", pb.AcquirePlaceRequest(placename=place))
+                    await finish(wire.call("AcquirePlace", pb.AcquirePlaceRequest(placename=place)))
                     return ""
             if not wire.online:
                 raise LabError("the coordinator is gone again")

@@ -17,6 +17,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from lab.base.errors import LabError
+from lab.places.loop import finish
 from lab.places.protocol import pb as pb
 
 # gRPC's fork handlers are for children that use gRPC; ours are programs, and it would warn of each.
@@ -198,12 +199,13 @@ class Wire:
         request = pb.ClientInMessage()
         request.sync.id = number
         try:
-            await stream.write(request)
+            await finish(stream.write(request))  # to cancel a write would end the stream
             async with asyncio.timeout(CALL_TIMEOUT):
                 await event.wait()
         except (*BROKEN, TimeoutError) as error:
             _unless_cancelled(error)
-        self._syncs.pop(number, None)
+        finally:
+            self._syncs.pop(number, None)
 
     async def _keep_connected(self) -> None:
         while True:

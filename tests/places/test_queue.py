@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -131,3 +132,23 @@ def test_after_a_restart_of_the_coordinator_everyone_has_what_he_had(lab: LightL
         waiter.join().release()
     timed.release()
     assert not held.lost.is_set()
+
+
+def test_a_wait_that_is_broken_off_at_any_moment_leaves_nothing(lab: LightLab, session: Session) -> None:
+    """A cancelled CI job: also while its place is being acquired, or its turn in the queue given back."""
+
+    def waits(seeker: Session) -> None:
+        with contextlib.suppress(LabError):
+            seeker.reserve({"name": "one"}, wait=20)
+
+    for number in range(60):
+        with connect(lab.address, user="ci") as seeker:
+            thread = threading.Thread(target=waits, args=(seeker,))
+            thread.start()
+            if number % 2:
+                eventually(lambda: session.place("one").acquired)
+            time.sleep(number * 0.0001)  # the whole takes some 10 ms
+            seeker.stop_waiting()
+            thread.join(20)
+            assert seeker.identity not in [one.owner for one in session.waiting()]
+        eventually(lambda: session.place("one").acquired is None, 5)
