@@ -165,10 +165,10 @@ def read_until(process: subprocess.Popen[str], words: str, timeout: float = TIME
     raise AssertionError(f"'{words}' was not said within {timeout} s, but: {said}")
 
 
-def eventually(condition, timeout: float = TIMEOUT):  # type: ignore[no-untyped-def]
-    """What ``condition`` returns once it is true."""
+def eventually(condition, timeout: float = TIMEOUT, said=str):  # type: ignore[no-untyped-def]
+    """What ``condition`` returns once it is true; where it does not become true, ``said()`` says more."""
     deadline = time.monotonic() + timeout
     while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not become true"
+        assert time.monotonic() < deadline, f"it did not become true\n{said()}"
         time.sleep(0.05)
     return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +11,7 @@ import typer
 
 from lab.base import duration, ui
 from lab.cli.coordinator import Address, who
+from lab.cli.ending import Ending
 
 if TYPE_CHECKING:
     from lab.places import Place
@@ -35,8 +35,7 @@ def health(
     from lab.places import Health, connect
     from lab.runs import health as checks
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _end)
+    Ending()  # on the way out the board goes off and the place is given back
     seconds = duration.seconds(wait)
     bad = 0
     with connect(coordinator) as session:
@@ -62,10 +61,6 @@ def health(
             _say(place.name, said.health, said.reason or f"booted and measured in {said.duration:.0f} s")
     if bad:
         raise typer.Exit(int(ExitCode.LAB))
-
-
-def _end(number: int, _: Any) -> None:
-    raise SystemExit(128 + number)  # on the way out the board goes off and the place is given back
 
 
 def _cannot(place: Place) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import signal
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,6 +13,7 @@ from typer.core import TyperCommand
 from lab.base import duration, ui
 from lab.base.errors import ConfigError
 from lab.cli.coordinator import Address, clock, own_lease, seconds_option, who
+from lab.cli.ending import Ending
 
 if TYPE_CHECKING:
     from lab.places import Lease, Waiting
@@ -80,8 +81,8 @@ def reserve(
     if seconds is not None and seconds < 1:
         raise ConfigError("--for wants a span of time, such as 2h")
     asked = tags(filters)
-    signal.signal(signal.SIGTERM, _end)  # a cancelled CI job leaves the queue, and gives back what it has
-    with connect(coordinator) as session, Progress(asked) as progress:
+    ending = Ending()  # a cancelled CI job leaves the queue, and gives back what it has
+    with connect(coordinator) as session, Progress(asked, ending.check) as progress:
         lease = session.reserve(
             asked,
             wait=seconds_option(wait),
@@ -102,10 +103,6 @@ def reserve(
         )
 
 
-def _end(number: int, _: Any) -> None:
-    raise SystemExit(128 + number)
-
-
 def _with_command(lease: Lease, command: list[str]) -> int:
     from lab.places.hold import run_command
 
@@ -122,14 +119,17 @@ def _with_command(lease: Lease, command: list[str]) -> int:
 class Progress:
     """What one who waits sees: one line that changes on a terminal, a line for each change elsewhere."""
 
-    def __init__(self, asked: dict[str, str]) -> None:
+    def __init__(self, asked: dict[str, str], check: Callable[[], None]) -> None:
+        """``check`` may raise, which ends the waiting."""
         self._asked = " ".join(f"{key}={value}" for key, value in asked.items())
         self._status: Status | None = None
         self._said = ""
         self._started = time.monotonic()
+        self._check = check
 
     def show(self, waiting: Waiting) -> None:
         """Say where one stands."""
+        self._check()
         text = self._words(waiting)
         if ui.err.is_terminal:
             if self._status is None:

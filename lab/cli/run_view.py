@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -14,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from lab.base.errors import ConfigError, ExitCode, SharelabError
 from lab.base.ui import err, out
+from lab.cli.ending import Ending, TerminatedError
 from lab.cli.own_board import STAGES
 
 if TYPE_CHECKING:
@@ -26,17 +26,10 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as a shell has it: 128 + SIGINT."""
 
-TERMINATED = 143
-"""Exit code after SIGTERM, which a cancelled CI job gets."""
-
 INDENT = " " * 9
 
 BRIEF = 3.0
 """Seconds of waiting that nobody needs to be told of."""
-
-
-class TerminatedError(BaseException):
-    """SIGTERM, or a terminal that was closed."""
 
 
 class TerminalView:
@@ -96,15 +89,14 @@ def conduct(
     """Do the run in front of a person; the exit code. ``first``: the process of the first target, started."""
     folders: list[RunFolder] = []
     interrupted = 0
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _terminate)
+    ending = Ending()
     try:
         with first or nullcontext(), TerminalView() as view:
             from lab.runs.run import execute
 
-            execute(request, first, view, on_folder=folders.append)
+            execute(request, first, view, on_folder=folders.append, check=ending.check)
     except (KeyboardInterrupt, TerminatedError) as error:
-        interrupted = INTERRUPTED if isinstance(error, KeyboardInterrupt) else TERMINATED
+        interrupted = INTERRUPTED if isinstance(error, KeyboardInterrupt) else int(str(error.code))
         err.print("\ninterrupted; what was measured is kept")
     if not folders:
         return interrupted
@@ -121,12 +113,6 @@ def conduct(
     if view.failure is not None and code in (ExitCode.OK, ExitCode.USAGE, ExitCode.LAB):
         code = ExitCode.BISECT_SKIP if bisect else view.failure
     return int(code)
-
-
-def _terminate(*_: object) -> None:
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # once is enough: what follows is the orderly end
-    raise TerminatedError
 
 
 def _shown(path: Path) -> Path:

@@ -29,6 +29,10 @@ IDLE_PLUGINS = ("cacheprovider", "hypothesispytest", "timeout")
 """Plugins of the development tools: loading them costs a run a third of a second."""
 
 
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals that end a run."""
+
+
 class Carrier:
     """A pytest plugin whose one purpose is to hand `lab.runs.plugin` the session that is open already."""
 
@@ -63,7 +67,8 @@ def main() -> int:
         except SharelabError as error:
             events.emit(REFUSED, message=str(error), config=isinstance(error, ConfigError))
             return int(error.exit_code)
-        signal.signal(signal.SIGINT, lambda *_: _interrupted(lab))
+        for number in ENDING:
+            signal.signal(number, lambda *_: _interrupted(lab))
         events.emit(READY)
         while (said := _line()) is not None:
             if "plan" in said:
@@ -74,7 +79,12 @@ def main() -> int:
 
 
 def _interrupted(lab: Lab) -> None:
-    """Ctrl-C, or the end of the run: what is done on the board just now is not waited for."""
+    """The end of the run: what is done on the board just now is not waited for, but that it goes off.
+
+    Once: `lab run` passes on a signal that some CI systems have sent to each process already.
+    """
+    for number in ENDING:
+        signal.signal(number, signal.SIG_IGN)
     lab.stop("the run was ended")
     raise KeyboardInterrupt
 

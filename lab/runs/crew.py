@@ -40,8 +40,11 @@ class Crew:
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
 
-    def run(self, jobs: Sequence[Job]) -> None:
-        """Do all ``jobs``, in their order where not all fit at once; return when all have ended."""
+    def run(self, jobs: Sequence[Job], check: Callable[[], None]) -> None:
+        """Do all ``jobs``, in their order where not all fit at once; return when all have ended.
+
+        ``check`` is called every `POLL` seconds; what it raises comes out of here.
+        """
         seats = threading.Semaphore(self._boards or len(jobs))
 
         def seated(job: Job) -> None:
@@ -52,14 +55,16 @@ class Crew:
                 seats.release()
 
         waiting = list(jobs)
-        while waiting or any(thread.is_alive() for thread in self._threads):
+        while waiting or self._threads:
+            check()
             if waiting and seats.acquire(timeout=POLL):
                 job = waiting.pop(0)
                 thread = threading.Thread(target=seated, args=(job,), name=job.target, daemon=True)
                 self._threads.append(thread)
                 thread.start()
             elif not waiting:
-                for thread in self._threads:
+                self._threads = [thread for thread in self._threads if thread.is_alive()]
+                for thread in self._threads[:1]:
                     thread.join(POLL)
 
     @contextmanager

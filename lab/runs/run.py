@@ -43,7 +43,7 @@ class View(Protocol):
         """A target's job broke; the others go on."""
 
 
-def check(request: Request, jobs: list[Job]) -> list[Target]:
+def checked(request: Request, jobs: list[Job]) -> list[Target]:
     """The targets of ``jobs``, checked as far as can be before anything is booted.
 
     The first target's labgrid part is left to its process, which has labgrid at hand sooner. Raises
@@ -68,13 +68,19 @@ def check(request: Request, jobs: list[Job]) -> list[Target]:
 
 
 def execute(
-    request: Request, first: BoardProcess | None, view: View, *, on_folder: Callable[[RunFolder], None]
+    request: Request,
+    first: BoardProcess | None,
+    view: View,
+    *,
+    on_folder: Callable[[RunFolder], None],
+    check: Callable[[], None],
 ) -> None:
     """Do the run; its results are in its folder when this returns, and as far as they came when it raises.
 
     ``first`` is the process of the first target, which gets ready meanwhile; None on a lab's places.
-    ``on_folder`` is told the folder as soon as there is one. Raises ConfigError before anything is
-    booted, LabError where the lab's coordinator does not answer.
+    ``on_folder`` is told the folder as soon as there is one. ``check`` is called a few times a second and
+    may raise, which ends the run. Raises ConfigError before anything is booted, LabError where the lab's
+    coordinator does not answer.
     """
     with ExitStack() as stack:
         session: Session | None = None
@@ -83,7 +89,7 @@ def execute(
 
             session = stack.enter_context(connect(request.coordinator))
         jobs = own_jobs(request) if session is None else lab_jobs(request, session.places())
-        targets = check(request, jobs)
+        targets = checked(request, jobs)
         there = {target.image: find(target.image) for target in targets}
         if first is not None:
             first.ready()
@@ -98,7 +104,7 @@ def execute(
             boards=request.boards or (0 if session is not None else 1),
         )
         try:
-            crew.run(jobs)
+            crew.run(jobs, check)
         except BaseException:
             if session is not None:
                 crew.ended.set()

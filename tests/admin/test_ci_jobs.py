@@ -118,7 +118,7 @@ def test_a_cancelled_job_gives_its_board_back(light: LightLab, start, system: st
     assert holder.startswith(HOLDERS[system])
     began = time.monotonic()
     job.cancel()
-    eventually(lambda: rock(light.address).acquired is None, FREE_AFTER)
+    eventually(lambda: rock(light.address).acquired is None, FREE_AFTER, job.said)
     print(f"{system}: free after {time.monotonic() - began:.1f} s")
     assert job.process.wait(FREE_AFTER) != 0
 
@@ -130,7 +130,7 @@ def test_a_cancelled_job_leaves_the_queue(light: LightLab, start):
         eventually(lambda: session.waiting() or job.process.poll(), START)
         assert session.waiting(), job.said()
         job.cancel()
-        eventually(lambda: not session.waiting(), FREE_AFTER)
+        eventually(lambda: not session.waiting(), FREE_AFTER, job.said)
         assert job.process.wait(FREE_AFTER) != 0
 
 
