@@ -63,7 +63,7 @@ class Board:
         """Use `open`."""
         from lab.boards.console import ConsoleLog
 
-        self.target = target
+        self.target = target if image is None else target.at(image.manifest["kernel"])
         self.name = name
         """The place, or the target where it has none: for messages."""
         self.image = image
@@ -104,8 +104,10 @@ class Board:
         ``log_tail`` gives the last lines of what powers the board (a rack's log) for error messages.
         ``console``: a file for what it writes to its serial console, as it is read.
         ``snapshots``: where the board's boots are saved, for the next one to go on from; None: never.
-        Raises ConfigError where labgrid cannot build it, LabError where its coordinator cannot be reached.
+        Raises ConfigError where labgrid cannot build it or it boots by what the strategy does not know,
+        LabError where its coordinator cannot be reached.
         """
+        target.check_bootable()
         import labgrid
         from labgrid.exceptions import InvalidConfigError, NoSupplierFoundError
 

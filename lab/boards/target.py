@@ -155,6 +155,11 @@ class Target(Strict):
         known = ", ".join(decoder.name for decoder in self.decoders)
         raise ConfigError(f"target {self.name} has no decoder '{name}'", hint=f"it has {known}")
 
+    def at(self, release: str) -> Self:
+        """The target as a kernel of this release drives it: its decoders then, those that it knows."""
+        known = tuple(decoder.at(release) for decoder in self.decoders if decoder.there(release))
+        return self.model_copy(update={"decoders": known})
+
     def with_vmm(self, settings: Sequence[str]) -> Self:
         """The same target with ``KEY=VALUE`` pairs over its ``vmm:`` section. Raises ConfigError."""
         return self.model_copy(update={"vmm": (self.vmm or Vmm()).with_settings(settings)})
@@ -186,6 +191,16 @@ class Target(Strict):
     def line(self, path: str) -> int | None:
         """The line (from 1) of the fact at the dotted ``path``, or of what it would stand in."""
         return yamlfile.line_of(self._node, self.fact_location(path))
+
+    def check_bootable(self) -> Self:
+        """Raise ConfigError, with file and line, where the lab cannot boot boards of this kind."""
+        if self.boot.loader != "u-boot":
+            raise self.error(
+                ("boot", "loader"),
+                f"{self.name} boots by {self.boot.loader}, which the lab cannot drive",
+                hint="power, console and ssh of such a board work: lab power, lab console, lab shell",
+            )
+        return self
 
     def check(self) -> Self:
         """Hold labgrid's part against labgrid: classes exist and take the arguments. Imports labgrid (0.6 s).

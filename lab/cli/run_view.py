@@ -67,6 +67,10 @@ class TerminalView:
         """A job begins."""
         return BoardView(name, self._progress)
 
+    def idle(self, target: str, reason: str) -> None:
+        """Left out, with the reason that its file gives."""
+        err.print(f"left out {target:12} no decoder: {escape(reason)}", soft_wrap=True)
+
     def broken(self, target: str, error: SharelabError) -> None:
         """Said at once; its cells without a result are missing."""
         if isinstance(error, ConfigError):

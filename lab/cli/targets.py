@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
 from lab.base import ui
 
@@ -16,6 +15,9 @@ if TYPE_CHECKING:
 app = typer.Typer(help="The kinds of boards that can be run: targets/NAME.yaml.", no_args_is_help=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+COLUMNS: tuple[str, ...] = ("TARGET", "SOC", "BOARD", "DECODERS", "IOMMU", "UNVERIFIED")
 
 
 def _names(incomplete: str) -> list[str]:
@@ -42,17 +44,19 @@ def list_targets(as_json: Json = False) -> None:
         rows = [{"name": t.name, "soc": t.soc, "board": t.board, "modes": t.modes} for t in targets]
         ui.out.print_json(json.dumps(rows))
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("TARGET", "SOC", "BOARD", "DECODERS", "IOMMU", "UNVERIFIED"):
-        justify: Literal["right", "left"] = "right" if column == "UNVERIFIED" else "left"
-        table.add_column(column, justify=justify, no_wrap=column in ("TARGET", "SOC"))
-    for target in targets:
-        decoders = ", ".join(decoder.name for decoder in target.decoders) or "[dim]none in mainline[/]"
-        iommu = target.iommu.driver or "[dim]none[/]"
-        unverified = str(len(target.unverified)) if target.virtual is None else "[dim]virtual[/]"
-        table.add_row(target.name, target.soc, target.board, decoders, iommu, unverified)
-    ui.out.print(table)
+    table = [COLUMNS, *map(_row, targets)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for row in table:  # whole lines, however narrow the terminal: a name that is cut off is of no use
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        style = "bold" if row is COLUMNS else None
+        ui.out.print("  ".join(cells).rstrip(), style=style, markup=False, soft_wrap=True)
     ui.out.print("[dim]unverified: facts that no source states. lab targets show TARGET lists them.[/]")
+
+
+def _row(target: Target) -> tuple[str, ...]:
+    decoders = ", ".join(decoder.name for decoder in target.decoders) or "none in mainline"
+    unverified = "virtual" if target.virtual is not None else str(len(target.unverified))
+    return target.name, target.soc, target.board, decoders, target.iommu.driver or "none", unverified
 
 
 @app.command()
@@ -106,8 +110,8 @@ def check(
         raise typer.Exit(1)
 
 
-@app.command()
-def table() -> None:
+@app.command("table")
+def print_table() -> None:
     """Print all targets, with what of them is not verified, as docs/target-table.md has it."""
     from lab.boards.target import load_target, names
     from lab.cli.targets_table import markdown

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from lab.boards.checks import unseen
 from lab.boards.target import Target
@@ -21,7 +22,8 @@ No board was at hand. Facts are
 - **unverified** where no source states them; the file says what they rest on.
 
 """
-COLUMNS = ("target", "SoC, board", "decoders", "IOMMU", "off by", "read from source", "unverified")
+PLACE = Path("docs/target-table.md")
+COLUMNS = ("target", "SoC, board", "decoders", "IOMMU", "off by", "facts read from source", "unverified")
 
 
 def markdown(targets: Sequence[Target]) -> str:

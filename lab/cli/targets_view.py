@@ -39,7 +39,7 @@ def _marked(target: Target, fact: str) -> str:
 def _decoder(target: Target, decoder: Decoder) -> Iterator[Line]:
     words = [
         decoder.api or "",
-        decoder.mask or f"{decoder.dma_mask}-bit DMA mask",
+        f"DMA mask {decoder.mask}" if decoder.mask else f"{decoder.dma_mask}-bit DMA mask",
         "contiguous memory" if decoder.contiguous else "scattered memory",
         "behind the IOMMU" if decoder.behind_iommu else "no IOMMU before it",
         f"{'/'.join(decoder.coded)} to {'/'.join(decoder.raw)}",
@@ -55,6 +55,8 @@ def _decoder(target: Target, decoder: Decoder) -> Iterator[Line]:
         example = f"; 1920x1080: {' + '.join(map(str, decoder.size.example))}" if decoder.size.example else ""
         marked = _marked(target, f"decoders.{decoder.name}.size")
         yield "", f"  size {decoder.size.rule}{example}{marked}"
+    if decoder.firmware:
+        yield "", f"  firmware {', '.join(decoder.firmware)}"
     for series, other in decoder.kernels.items():
         changed = other.model_dump(exclude_none=True, mode="json")
         yield "", f"  from {series}: {yaml.safe_dump(changed, default_flow_style=True, width=1000).strip()}"

@@ -80,8 +80,14 @@ class Lab:
     def image(self) -> Image:
         """What the board boots; built where it is not there yet."""
         if self._image is None:
-            self._image = build(self.target.image)
+            self._take_image(build(self.target.image))
+            assert self._image is not None
         return self._image
+
+    def _take_image(self, image: Image) -> None:
+        """From now on the target is what this image's kernel makes of it."""
+        self._image = image
+        self.target = self.target.at(image.manifest["kernel"])
 
     def prepare(self) -> None:
         """What switches nothing and takes no long work: check the target, start its virtual rack.
@@ -90,9 +96,10 @@ class Lab:
         is wrong with the target, LabError where the rack does not start.
         """
         preload()
-        self._image = find(self.target.image)
-        if self._image is not None:
-            self._start_rack(self._image)
+        image = find(self.target.image)
+        if image is not None:
+            self._take_image(image)
+            self._start_rack(image)
         self.target.check()
 
     def open(self) -> Path:

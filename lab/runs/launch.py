@@ -210,7 +210,8 @@ class BoardProcess:
         return True
 
     def _output_of(self, folder: Path) -> Path:
-        return folder / f"pytest-{self.target}.log"
+        """A target may be named by its file: that is no folder here (as `RunFolder.console` has it)."""
+        return folder / f"pytest-{self.target.replace('/', '-')}.log"
 
     def _said(self) -> str:
         """The last lines that it wrote before it had a file for them."""

@@ -39,6 +39,9 @@ class View(Protocol):
     def target(self, name: str) -> AbstractContextManager[Watcher]:
         """A job on target ``name`` begins; what it gives hears of its boards and their events."""
 
+    def idle(self, target: str, reason: str) -> None:
+        """A target has nothing that could be measured."""
+
     def broken(self, target: str, error: SharelabError) -> None:
         """A target's job broke; the others go on."""
 
@@ -57,7 +60,9 @@ def checked(request: Request, jobs: list[Job]) -> list[Target]:
     Expectations().check()
     targets = [load_target(job.target) for job in jobs]
     for job, target in zip(jobs, targets, strict=True):
-        parse_modes(request.iommu, target)
+        if target.no_decoder:
+            continue
+        parse_modes(request.iommu, target.check_bootable())
         require("ssh")
         if target.virtual is not None and not job.leased:
             require("qemu-system-aarch64")
@@ -82,6 +87,7 @@ def execute(
     may raise, which ends the run. Raises ConfigError before anything is booted, LabError where the lab's
     coordinator does not answer.
     """
+    _known_beforehand(request)
     with ExitStack() as stack:
         session: Session | None = None
         if request.leased:
@@ -90,8 +96,9 @@ def execute(
             session = stack.enter_context(connect(request.coordinator))
         jobs = own_jobs(request) if session is None else lab_jobs(request, session.places())
         targets = checked(request, jobs)
-        there = {target.image: find(target.image) for target in targets}
-        if first is not None:
+        jobs = _measurable(jobs, targets, view)
+        there = {target.image: find(target.image) for target in targets if not target.no_decoder}
+        if first is not None and any(job.target == first.target for job in jobs):
             first.ready()
         images = {name: image or build(name) for name, image in there.items()}
         for image in images.values():
@@ -111,6 +118,35 @@ def execute(
                 session.stop_waiting()
             crew.end(STOP if session is not None else GRACE)
             raise
+
+
+def _known_beforehand(request: Request) -> None:
+    """Raise ConfigError for targets that no lab could run: for that nobody needs to be asked."""
+    named = [load_target(name) for name in request.targets]
+    if named and not (request.socs or request.places):
+        _some_decoder(named)
+    for target in named:
+        if not target.no_decoder:
+            target.check_bootable()
+
+
+def _measurable(jobs: list[Job], targets: list[Target], view: View) -> list[Job]:
+    """The jobs on targets that have a decoder; of the others ``view`` hears why.
+
+    Raises ConfigError if there is none.
+    """
+    if targets:
+        _some_decoder(targets)
+    for target in targets:
+        if target.no_decoder:
+            view.idle(target.name, target.no_decoder)
+    return [job for job, target in zip(jobs, targets, strict=True) if not target.no_decoder]
+
+
+def _some_decoder(targets: list[Target]) -> None:
+    """Raise ConfigError, with the reason that the first one's file gives, where no target has a decoder."""
+    if all(target.no_decoder for target in targets):
+        raise ConfigError(f"nothing to measure: {targets[0].name} has no decoder", hint=targets[0].no_decoder)
 
 
 def _run(request: Request, images: dict[str, Image]) -> Run:

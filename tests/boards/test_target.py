@@ -69,6 +69,55 @@ def test_unknown_decoder_names_the_ones_that_the_target_has():
         load_target("virt-smmu").decoder("broad")
 
 
+def test_a_target_is_what_the_kernel_makes_of_it():
+    rock = load_target("rk3588-rock-5b")
+    assert [decoder.name for decoder in rock.at("6.12.117+deb13-arm64").decoders] == ["vpu121", "av1"]
+    assert [decoder.name for decoder in rock.at("7.3.4").decoders] == ["rkvdec", "vpu121", "av1"]
+    assert not rock.at("6.12.117").decoder("av1").behind_iommu
+    assert rock.at("7.10.0").decoder("av1").behind_iommu, "versions are compared as numbers"
+    rkvdec = load_target("rk3399-rockpro64").decoder("rkvdec")
+    assert "HEVC_SLICE" not in rkvdec.at("6.12.117").coded
+    assert "HEVC_SLICE" in rkvdec.at("7.3.4").coded
+    assert rock.at("7.3.4").error(("soc",), "x").line == rock.error(("soc",), "x").line
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "at", "says"),
+    [
+        ("  kvm: platform", "  kmv: platform", "  kmv:", "the file states no 'kmv'"),
+        (
+            "  kvm: platform",
+            "  decoders.rkvdek.size: x\n  kvm: platform",
+            "rkvdek",
+            "no 'decoders.rkvdek.size'",
+        ),
+        ("tree: {remove: iommus}", "tree: {by: u-boot}", "tree:", "remove or disable"),
+        ("tree: {remove: iommus}", "tree: {remove: iommu}", "tree:", "iommu.modes.off.tree.remove"),
+        ("example: [3133440]", "example: [2073600]", "2073600", "at least 3110400 bytes"),
+        ("node: /video-codec@ff650000", "node: video-codec", "node: video-codec", "decoders.1.node"),
+        ('      "7.3":\n', '      "7.3.4":\n', '"7.3.4":', "decoders.0.kernels"),
+    ],
+)
+def test_mistakes_in_a_real_boards_facts_are_told_with_their_line(tmp_path, old, new, at, says):
+    text = (folder() / "rk3399-rockpro64.yaml").read_text()
+    assert old in text
+    path = tmp_path / "mine.yaml"
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(ConfigError) as caught:
+        load_target(path)
+    assert says in str(caught.value)
+    assert caught.value.line == line_with(path, at)
+
+
+def test_a_board_without_decoders_says_why(tmp_path):
+    text = (folder() / "rpi-4.yaml").read_text()
+    path = tmp_path / "mine.yaml"
+    start, end = text.index("no_decoder:"), text.index("notes:")
+    path.write_text(text[:start] + text[end:])
+    with pytest.raises(ConfigError, match="a board has decoders, or a reason to have none"):
+        load_target(path)
+
+
 def test_bare_off_is_the_mode_off(tmp_path):
     path = tmp_path / "variant.yaml"
     path.write_text(GOOD.replace('"off"', "off"))

@@ -53,6 +53,9 @@ def check(done: subprocess.CompletedProcess[str], *words: str) -> None:
     ("words", "said"),
     [
         (["run", "--target", "virt-smu"], ["unknown target 'virt-smu'", "virt-smmu"]),
+        (["run", "--target", "rpi-4"], ["nothing to measure: rpi-4 has no decoder", "raspberrypi/linux"]),
+        (["run", "--target", "sdm845-db845c"], ["sdm845-db845c.yaml:", "boots by fastboot"]),
+        (["targets", "check", "rk3398"], ["unknown target 'rk3398'", "rk3399-rockpro64"]),
         (["run", "bord"], ["unknown suite 'bord'", "board"]),
         (["run", "--iommu", "on"], ["'on' is no IOMMU mode", "translated"]),
         (["run", "--target", "virt-cma", "--iommu", "translated"], ["virt-cma has no IOMMU mode", "off"]),

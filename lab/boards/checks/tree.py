@@ -108,12 +108,14 @@ def _attachment(fact: str, decoder: Decoder, nodes: Nodes, iommus: tuple[str, ..
 
 
 def _iommu(target: Target, nodes: Nodes) -> Iterator[Finding]:
-    for compatible in target.iommu.compatible:
-        found = treefacts.find(nodes, compatible)
-        said = f"{len(found)} of them" if len(found) != 1 else found[0]
-        yield settle("iommu.compatible", bool(found), f"{compatible}: {said}", f"no node is {compatible}")
-    if target.iommu.device is not None and target.iommu.compatible:
-        found = [node for one in target.iommu.compatible for node in treefacts.find(nodes, one)]
+    kinds = target.iommu.compatible
+    if not kinds:
+        return
+    counts = {kind: len(treefacts.find(nodes, kind)) for kind in kinds}
+    said = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+    yield settle("iommu.compatible", any(counts.values()), said, f"no node is {' or '.join(kinds)}")
+    if target.iommu.device is not None:
+        found = [node for kind in kinds for node in treefacts.find(nodes, kind)]
         devices = sorted({str(treefacts.device_name(nodes, node)) for node in found})
         agrees = target.iommu.device in devices
         said = ", ".join(devices)
