@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -108,6 +109,32 @@ def check(
         ui.err.print(f"[yellow]not checked against kernel {name}:[/] {why}", soft_wrap=True)
     if any(report.wrong for report in reports):
         raise typer.Exit(1)
+
+
+@app.command()
+def tree(
+    target: Annotated[str, typer.Argument(help="Name of a target, or a target file.", autocompletion=_names)],
+    decoders: Annotated[
+        list[str] | None,
+        typer.Option("--decoder", metavar="NAME", help="Only this one loses its IOMMU; repeat for more."),
+    ] = None,
+    kernel: Annotated[str, typer.Option(help="Whose device tree: a kernel of the image's recipe.")] = "board",
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Where to write it.", show_default="TARGET.dtb"),
+    ] = None,
+    mirror: Annotated[str | None, typer.Option(help="Debian mirror to take the kernels from.")] = None,
+) -> None:
+    """Write the device tree without the decoders' IOMMU, for boards that the lab does not boot itself.
+
+    Says what was taken out, and the same as commands for U-Boot. Only that differs from the kernel's tree.
+    """
+    from lab.boards.target import load_target
+    from lab.cli.targets_tree import off_tree
+    from lab.imaging.kernels import Kernels
+
+    found = load_target(target)
+    off_tree(found, Kernels.of(found.image, use_mirror=mirror), kernel, decoders or [], output)
 
 
 @app.command("table")

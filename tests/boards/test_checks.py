@@ -7,8 +7,10 @@ import json
 import pytest
 from typer.testing import CliRunner
 
+from lab.base.errors import ConfigError
 from lab.boards import load_target
 from lab.boards.checks import State, check
+from lab.boards.devicetree import DeviceTree
 from lab.boards.target import folder, names
 from lab.cli.app import app
 
@@ -217,3 +219,33 @@ def test_the_command_has_a_line_per_target_and_ends_well():
     assert done.exit_code == 0, done.output
     rows = [line.split()[0] for line in done.stdout.splitlines()[1:] if line]
     assert rows == names()
+
+
+def test_the_variants_tree_can_be_had_as_a_file(kernels, tmp_path):
+    path = tmp_path / "off.dtb"
+    words = ["targets", "tree", "rk3399-rockpro64", "--decoder", "hantro", "-o", str(path)]
+    done = CliRunner().invoke(app, [*words, "--kernel", "backports"])
+    assert done.exit_code == 0, done.output
+    assert "fdt rm /video-codec@ff650000 iommus" in done.stdout
+    before = DeviceTree.read(kernels[1].dtb("rockchip/rk3399-rockpro64.dtb")).nodes
+    after = DeviceTree.read(path).nodes
+    changed = {node for node in before if before[node] != after[node]}
+    assert changed == {"/video-codec@ff650000"}
+
+
+@pytest.mark.usefixtures("kernels")
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["imx8mq-evk"], "imx8mq-evk has no device tree to take an IOMMU out of"),
+        (["virt-smmu"], "its tree is its firmware's own"),
+        (["rk3399-rockpro64", "--kernel", "vendor"], "there are board, backports"),
+        (["rk3399-rockpro64", "--decoder", "venus"], "it has rkvdec, hantro"),
+        (["h6-pine-h64", "--decoder", "cedrus"], "IOMMU is disabled as a whole"),
+        (["rk3399-rockpro64", "-o", "/nowhere/off.dtb"], "cannot be written"),
+    ],
+)
+def test_a_variant_that_cannot_be_had_says_why(words, says):
+    done = CliRunner().invoke(app, ["targets", "tree", *words])
+    assert isinstance(done.exception, ConfigError)
+    assert says in str(done.exception)

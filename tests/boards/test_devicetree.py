@@ -101,10 +101,14 @@ def test_off_takes_the_stated_properties_away_and_nothing_else(kernels, name):
             before = flat(tree)
             variants.apply(tree, edit, target.decoders)
             gone, new = difference(before, flat(DeviceTree(tree.blob())))
-            there = [one.at(kernel.release) for one in target.decoders if one.there(kernel.release)]
-            attached = {node for one in there if one.behind_iommu for node in one.nodes}
+            there = target.at(kernel.release).decoders
+            behind = [one for one in there if one.behind_iommu]
+            attached = {node for one in behind for node in one.nodes}
             assert gone == ({(node, edit.remove) for node in attached} if edit.remove else set())
             assert new == {(node, "status"): b"disabled\0" for node in edit.disable}
+            told = {tuple(words.split()[1:]) for words in variants.commands(edit, behind)}
+            removed = {("rm", node, name) for node, name in gone}
+            assert told == removed | {("set", node, "status", "disabled") for node in edit.disable}
 
 
 def test_per_decoder_off_leaves_the_others_attached(kernels):

@@ -1,0 +1,94 @@
+"""The labgrid environment of a physical board: what its place has decides on the drivers beside the usual."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from labgrid import Environment
+
+from lab.boards import load_target
+from lab.boards.devicetree import DeviceTree
+from lab.imaging.kernels import Kernels
+from lab.runs.offered import gear, own_tree
+
+USUAL = {
+    "NetworkSerialPort": {"host": "127.0.0.1", "port": 2, "protocol": "raw"},
+    "NetworkService": {"address": "127.0.0.1", "username": "root"},
+    "TFTPProvider": {"internal": "/srv/tftp/", "external": ""},
+}
+OUTLET = {"NetworkPowerPort": {"model": "rest", "host": "http://127.0.0.1:1", "index": "0"}}
+OTHER_OUTLET = {
+    "TasmotaPowerPort": {
+        "host": "127.0.0.1",
+        "status_topic": "a",
+        "power_topic": "b",
+        "avail_topic": "c",
+    }
+}
+MUX = {
+    "NetworkUSBSDMuxDevice": {
+        "host": "127.0.0.1",
+        "busnum": 0,
+        "devnum": 0,
+        "path": None,
+        "vendor_id": 0,
+        "model_id": 0,
+        "control_path": None,
+    }
+}
+
+
+@pytest.fixture
+def rock():
+    return load_target("rk3399-rockpro64")
+
+
+@pytest.mark.parametrize(
+    ("offered", "drivers"),
+    [
+        (USUAL | OUTLET, {}),
+        (USUAL | OTHER_OUTLET, {"TasmotaPowerDriver": {}}),
+        (USUAL | OUTLET | MUX, {"USBSDMuxDriver": {}}),
+        (
+            ["NetworkPowerPort", "NetworkRKUSBLoader"],
+            {"RKUSBDriver": {"image": "rk-image", "usb_loader": "rk-loader"}},
+        ),
+        ([], {}),
+    ],
+)
+def test_drivers_follow_what_the_place_offers(rock, offered, drivers):
+    assert gear(rock, offered) == drivers
+
+
+@pytest.mark.parametrize("offered", [USUAL | OUTLET, USUAL | OUTLET | MUX], ids=["plain", "mux"])
+def test_labgrid_builds_the_board_of_a_place(rock, tmp_path, offered):
+    path = rock.write_environment(tmp_path, resources=offered, drivers=gear(rock, offered))
+    board = Environment(str(path)).get_target("main")
+    strategy = board.get_strategy()
+    assert strategy.power is board.get_driver("PowerProtocol", activate=False)
+    found = {type(driver).__name__ for driver in board.drivers}
+    assert ("USBSDMuxDriver" in found) == ("NetworkUSBSDMuxDevice" in offered)
+
+
+def test_another_outlets_driver_takes_the_usual_ones_place(rock, tmp_path):
+    offered = USUAL | OTHER_OUTLET
+    path = rock.write_environment(tmp_path, resources=offered, drivers=gear(rock, offered))
+    listed = Environment(str(path)).config.data["targets"]["main"]["drivers"]
+    assert "TasmotaPowerDriver" in listed
+    assert "NetworkPowerDriver" not in listed
+
+
+def test_a_board_gets_its_tree_from_the_kernel_that_it_boots(rock, tmp_path):
+    for name in ("kernel", "initrd"):
+        (tmp_path / name).write_bytes(name.encode())
+    image = SimpleNamespace(kernel=tmp_path / "kernel", initrd=tmp_path / "initrd")
+    path = rock.write_environment(tmp_path, resources=USUAL | OUTLET, image=image)
+    tree = Environment(str(path)).config.get_image_path("dtb")
+    assert tree == str(Kernels.of(rock.image).found[0].dtb(rock.boot.dtb))
+    assert own_tree(rock, image, tmp_path) is None
+    strategy = Environment(str(path)).get_target("main").get_strategy()
+    assert strategy._tree("translated") == strategy.boot_file("dtb")
+    edited = DeviceTree.read(strategy._tree("off")).nodes
+    assert "iommus" in DeviceTree.read(strategy.boot_file("dtb")).nodes["/video-codec@ff660000"]
+    assert "iommus" not in edited["/video-codec@ff660000"]
