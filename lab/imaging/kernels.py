@@ -31,10 +31,13 @@ from lab.imaging.steps import Steps
 ALIAS = re.compile(rb"\0alias=of:N\*T\*C([^\0*]+)\0")
 """What a module's section .modinfo says it drives (Linux, scripts/mod/file2alias.c do_of_entry)."""
 
+OBJECTS = re.compile(r"^obj-m\s*[:+]?=\s*(.+)$", re.MULTILINE)
+"""The line of a Kbuild that names modules."""
+
 KEPT = ("drivers/media", "drivers/staging/media", "drivers/iommu", "drivers/gpu")
 """Folders of modules whose content is kept, to look into."""
 
-DRIVERS = "drivers.json"
+DRIVERS, MODULES = "drivers.json", "modules.json"
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,13 @@ class KernelFiles:
     release: str
     """As ``uname -r`` gives it."""
     path: Path
+    own: frozenset[str] = frozenset()
+    """The modules that the recipe builds for it."""
+
+    @cached_property
+    def modules(self) -> frozenset[str]:
+        """All modules that can be loaded or are built in, with the recipe's own."""
+        return self.own | frozenset(json.loads((self.path / MODULES).read_text()))
 
     def dtb(self, name: str) -> Path:
         """The device tree ``name`` ("rockchip/rk3399-rockpro64.dtb"). Raises ConfigError without one."""
@@ -111,7 +121,7 @@ class Kernels:
         with cache.in_use(), ui.task("kernels") as steps.task:
             keys = Keys(steps.recipe, path.parent, steps.packages(toolchain.host_architecture()))
             found = [
-                KernelFiles(name, release, _files(steps, keys, name))
+                KernelFiles(name, release, _files(steps, keys, name), _built(keys, name))
                 for name, release in keys.releases.items()
             ]
         wanted = {extra.name for extra in steps.recipe.extra_kernels}
@@ -125,6 +135,13 @@ def _files(steps: Steps, keys: Keys, name: str) -> Path:
 
     shown = "kernel-files" if name == BOARD else f"kernel-files-{name}"
     return steps.step(shown, keys.kernel_files(name), make, kind="kernel-files")
+
+
+def _built(keys: Keys, name: str) -> frozenset[str]:
+    """The modules that the recipe's sources say they are built into (Linux, Documentation/kbuild)."""
+    kbuilds = [keys.folder / module.source / "Kbuild" for module, kernel in keys.builds if kernel == name]
+    lines = [line for path in kbuilds for line in OBJECTS.findall(path.read_text(encoding="utf-8"))]
+    return frozenset(plain_name(word) for line in lines for word in line.split())
 
 
 def take_apart(work: Work, debs: Sequence[Path], release: str) -> None:
@@ -141,13 +158,16 @@ def take_apart(work: Work, debs: Sequence[Path], release: str) -> None:
     for name, candidates in places.items():
         next(path for path in candidates if path.exists()).rename(work.path / name)
     (work.path / "modules").mkdir()
+    names = [plain_name(Path(line).name) for line in (modules / "modules.builtin").read_text().splitlines()]
     drivers: dict[str, list[str]] = {}
     for path, compatibles in _module_aliases(work, modules):
+        names.append(plain_name(path.name))
         for compatible in compatibles:
             drivers.setdefault(compatible, []).append(plain_name(path.name))
         if str(path.relative_to(modules / "kernel")).startswith(KEPT):
             path.rename(work.path / "modules" / f"{plain_name(path.name)}.ko.xz")
     (work.path / DRIVERS).write_text(json.dumps(drivers, indent=0, sort_keys=True))
+    (work.path / MODULES).write_text(json.dumps(sorted(names), indent=0))
     shutil.rmtree(root)
 
 

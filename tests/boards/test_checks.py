@@ -98,6 +98,8 @@ ROCK = "rk3399-rockpro64"
         (ROCK, "compatible: arm,mali-t860", "compatible: arm,mali-t861", "gpu.compatible", "no node is"),
         (ROCK, "module: panfrost", "module: lima", "gpu.module", "is panfrost"),
         (ROCK, "{remove: iommus}", "{disable: [/iommu@ff660481]}", "iommu.modes.off.tree", "nothing of what"),
+        (ROCK, "panfrost: {}", "panfrst: {}", "modules.panfrst", "the kernel has no module panfrst"),
+        (ROCK, "dma_heaps: {}", "dma_heap: {}", "modules.dma_heap", "the kernel has no module dma_heap"),
         (ROCK, "RKUSBLoader:", "RKUSBLodaer:", "hookup.resources.RKUSBLodaer", "did you mean RKUSBLoader"),
         (ROCK, "usb_loader:", "loader:", "hookup.drivers.RKUSBDriver.loader", "takes no 'loader'"),
         (ROCK, "    RKUSBLoader: {match: {ID_PATH: YOURS}}\n", "", "hookup.drivers.RKUSBDriver", "binds to"),

@@ -46,15 +46,20 @@ class Report:
 def check(target: Target, kernels: Sequence[KernelFiles]) -> Report:
     """Hold all of the target's facts against the kernels and labgrid. Imports labgrid (0.6 s)."""
     report = Report(target)
-    if target.boot.dtb is not None:
-        for kernel in kernels:
-            report.by_witness[kernel.release] = list(_kernel(target, target.boot.dtb, kernel))
+    for kernel in kernels:
+        report.by_witness[kernel.release] = list(_kernel(target, kernel))
     report.by_witness[LABGRID] = list(gear.findings(target))
     report.by_witness[NOBODY] = list(unseen.findings(target))
     return report
 
 
-def _kernel(target: Target, dtb: str, kernel: KernelFiles) -> Iterator[Finding]:
+def _kernel(target: Target, kernel: KernelFiles) -> Iterator[Finding]:
+    if target.boot.dtb is not None:
+        yield from _tree(target, target.boot.dtb, kernel)
+    yield from drivers.findings(target, kernel)
+
+
+def _tree(target: Target, dtb: str, kernel: KernelFiles) -> Iterator[Finding]:
     try:
         found = DeviceTree.read(kernel.dtb(dtb))
     except ConfigError as error:
@@ -63,4 +68,3 @@ def _kernel(target: Target, dtb: str, kernel: KernelFiles) -> Iterator[Finding]:
     else:
         yield ok("boot.dtb", "is there")
         yield from tree.findings(target, found, kernel.release)
-    yield from drivers.findings(target, kernel)

@@ -28,6 +28,10 @@ def findings(target: Target, kernel: KernelFiles) -> Iterator[Finding]:
             yield _text(f"{fact}.firmware", file, decoder.module, kernel)
     yield from _iommu(target, kernel)
     yield from _gpu(target, kernel)
+    for module in target.modules:
+        said = "built by the image's recipe" if module in kernel.own else "is there"
+        there = module in kernel.modules
+        yield settle(f"modules.{module}", there, said, f"the kernel has no module {module}")
 
 
 def _option(fact: str, option: str, in_debian: bool, kernel: KernelFiles) -> Finding:
