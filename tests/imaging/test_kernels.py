@@ -1,4 +1,4 @@
-"""Debian's kernel packages, taken apart: what is asked of them has an answer, for both ways they are packed."""
+"""Debian's kernel packages, taken apart: what is asked of them has an answer, however they are packed."""
 
 from __future__ import annotations
 
