@@ -25,7 +25,7 @@ class Beside:
 
     def __init__(self) -> None:
         self._wanted: dict[IommuMode, list[tuple[Decoder, tuple[str, ...]]]] = {}
-        self._started: dict[tuple[Decoder, tuple[str, ...]], int | BoardError] = {}
+        self._started: dict[tuple[str, tuple[str, ...]], int | BoardError] = {}  # by decoder's name
         self._boot: object = None
 
     def plan(self, items: Sequence[pytest.Item]) -> None:
@@ -45,13 +45,13 @@ class Beside:
         for decoder, argv in self._wanted.get(mode, ()):
             words = [word.format(node=_node(board, decoder)) for word in argv]
             try:
-                self._started[decoder, argv] = board.agent.call("start", argv=words)
+                self._started[decoder.name, argv] = board.agent.call("start", argv=words)
             except BoardError as error:
-                self._started[decoder, argv] = error
+                self._started[decoder.name, argv] = error
 
     def result(self, board: Board, decoder: Decoder, argv: tuple[str, ...], timeout: float) -> dict[str, Any]:
         """Wait for a program: rc, stdout, stderr. Raises BoardError where it did not start or end."""
-        started = self._started.pop((decoder, argv))
+        started = self._started.pop((decoder.name, argv))
         if isinstance(started, BoardError):
             raise started
         arguments = {"pid": started, "timeout": timeout}
