@@ -50,7 +50,8 @@ class Machine:
 class RunPage:
     """All that the page shows. ``grave`` names the look of the headline's colour.
 
-    ``code``: the exit code; None while the run goes on."""
+    ``code``: the exit code; None while the run goes on. ``links``: where the matrix leads from each cell.
+    """
 
     run: Run | None
     summary: str
@@ -64,6 +65,7 @@ class RunPage:
     legend: tuple[Look, ...]
     groups: tuple[tuple[str, list[Detail]], ...]
     anchors: dict[CellKey, str]
+    links: dict[CellKey, str]
     slowest: tuple[Detail, ...]
     machines: tuple[Machine, ...]
     modes: tuple[IommuMode, ...]
@@ -78,7 +80,10 @@ def run_page(
     *,
     ended: bool = True,
 ) -> RunPage:
-    """The page of ``outcome``. With ``source`` evidence is left out and linked to."""
+    """The page of ``outcome``. With ``source`` evidence is left out and linked to.
+
+    While the run goes on (not ``ended``) there is no list of cells: its links lead to ``source``.
+    """
     wrong = len(outcome.unexpected)
     details = [_detail(number, cell, outcome, source, wrong) for number, cell in enumerate(outcome.cells)]
     found = blocks(outcome)
@@ -100,6 +105,7 @@ def run_page(
         legend=tuple(look for look in LOOKS if look in shown),
         groups=_groups(details),
         anchors={key: detail.anchor for key, detail in by_key.items()},
+        links={key: f"#{detail.anchor}" if ended else detail.source for key, detail in by_key.items()},
         slowest=_slowest(details),
         machines=_machines(outcome.cells),
         modes=tuple(mode for mode in MODES if mode in present),

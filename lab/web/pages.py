@@ -17,8 +17,9 @@ from starlette.responses import HTMLResponse, Response
 from lab.base.errors import SharelabError
 from lab.results.compare.columns import DIMENSIONS
 from lab.results.model import Result
+from lab.results.outcome import Outcome
 from lab.results.page import script
-from lab.results.runpage import run_page
+from lab.results.runpage import RunPage, run_page
 from lab.web.access import Access
 from lab.web.boards import Boards
 from lab.web.compare import MODES, compared
@@ -81,7 +82,7 @@ class Pages:
         try:
             return {"lines": self._runs.lines(limit), "problem": ""}
         except SharelabError as error:
-            return {"lines": [], "problem": error.message}
+            return {"lines": [], "problem": str(error)}
 
     async def runs(self, request: Request) -> Response:
         """The list of runs."""
@@ -95,20 +96,20 @@ class Pages:
     def _run(self, request: Request) -> Response:
         outcome, now, stored = self._runs.outcome(request.path_params["run"])
         name = outcome.run.id if outcome.run else request.path_params["run"]
-        base = f"/runs/{quote(name)}"
-        page = run_page(outcome, source=lambda cell: f"{base}/cell?{address(cell)}", ended=now is None)
-        return self.views.page(
-            "run.html.j2", request, page=page, name=name, now=now, trends=f"{base}/trends" if stored else ""
-        )
+        page = _page(name, outcome, ended=now is None)
+        trends = f"{_address(name)}/trends" if stored else ""
+        return self.views.page("run.html.j2", request, page=page, name=name, now=now, trends=trends)
+
+    def _so_far(self, name: str) -> str:
+        outcome, _, _ = self._runs.outcome(name)
+        return self.views.part("parts/sofar.html.j2", page=_page(name, outcome, ended=False))
 
     async def matrix(self, request: Request) -> Response:
         """The newest result of every cell, of all boards."""
         return await run_in_threadpool(self._matrix, request)
 
     def _matrix(self, request: Request) -> Response:
-        page = run_page(
-            self._runs.newest(), source=lambda cell: f"/runs/{quote(cell.run)}/cell?{address(cell)}"
-        )
+        page = run_page(self._runs.newest(), source=lambda cell: _source(cell.run, cell))
         return self.views.page("matrix.html.j2", request, page=page)
 
     async def compare(self, request: Request) -> Response:
@@ -137,13 +138,14 @@ class Pages:
         )
 
     async def run_live(self, request: Request) -> Response:
-        """The stream of a run that goes on: its progress, and what its boards write to their consoles."""
+        """The stream of a run that goes on: progress, what was measured, what its boards' consoles say."""
         name = request.path_params["run"]
         folder = self._runs.running.folder(name)
 
         async def events() -> AsyncIterator[ServerSentEvent]:
             at: dict[str, int] = {}
             told = ""
+            measured = 0
             while folder is not None:
                 now = await run_in_threadpool(run_now, folder)
                 if now is None:
@@ -152,6 +154,9 @@ class Pages:
                 if text != told:
                     told = text
                     yield ServerSentEvent(text, event="progress")
+                if (size := folder.log.stat().st_size) != measured:
+                    measured = size
+                    yield ServerSentEvent(await run_in_threadpool(self._so_far, name), event="sofar")
                 for board in now.boards:
                     more, at[board.target] = await run_in_threadpool(
                         console, folder, board.target, at.get(board.target, 0)
@@ -177,7 +182,15 @@ class Pages:
 CACHED = {"cache-control": "max-age=300"}
 
 
-def address(cell: Result) -> str:
-    """The part of an address that names a cell of a run."""
+def _page(run: str, outcome: Outcome, *, ended: bool) -> RunPage:
+    return run_page(outcome, source=partial(_source, run), ended=ended)
+
+
+def _address(run: str) -> str:
+    return f"/runs/{quote(run)}"
+
+
+def _source(run: str, cell: Result) -> str:
+    """The address of a cell's evidence."""
     values: dict[str, Any] = {"target": cell.target, "iommu": str(cell.iommu_asked), "test": cell.test}
-    return urlencode(values)
+    return f"{_address(run)}/cell?{urlencode(values)}"

@@ -10,9 +10,10 @@ from datetime import timedelta
 import pytest
 from playwright.sync_api import Page, expect
 
+from lab.base.words import Verdict
 from lab.results import Run
 from tests.browser import DESKTOP, PHONE, Open, browse, chromium, fits  # noqa: F401
-from tests.results.sample import good_run, run
+from tests.results.sample import bad_run, good_run, run
 from tests.web.served import HOSTILE, MARKUP_RUN, RUNNING, TOKEN, Served, keep, served
 
 RUN = run([]).id
@@ -45,7 +46,7 @@ def test_every_page_fits_and_has_its_heading(browse: Open, lab: Served, size: tu
         ("/runs", "Runs"),
         ("/matrix", "The newest result of every cell"),
         (f"/runs/{RUN}", "1 not as expected"),
-        (f"/runs/{RUNNING}", "nothing was measured"),
+        (f"/runs/{RUNNING}", RUNNING),
         ("/compare?names=virt-smmu+virt-dma32&iommu=off", "differ"),
         ("/sign-in", "Sign in"),
     ):
@@ -85,6 +86,22 @@ def test_a_running_test_and_its_console_are_live(browse: Open, lab: Served) -> N
     expect(home.locator(".now")).to_contain_text("boots for test_1")
     lab.happens(event="booted", mode="off", times={}, verified="no group")
     expect(home.locator(".now")).to_contain_text("runs test_1")
+
+
+def test_what_a_run_has_measured_so_far_is_live_and_leads_to_its_evidence(browse: Open, lab: Served) -> None:  # noqa: F811
+    page = browse(f"{lab.url}/runs/{RUNNING}")
+    expect(page.locator("[data-part=sofar]")).to_contain_text("No cell has its result yet")
+    shared = next(item for item in bad_run() if item.verdict is Verdict.CORRUPT)
+    with lab.running.log.open("a", encoding="utf-8") as log:
+        log.write(replace(shared, run=RUNNING).to_json() + "\n")
+    row = page.locator(".matrix tr", has_text=shared.path)
+    expect(row).to_contain_text("corrupt")
+    expect(page.locator("[data-part=sofar]")).to_contain_text("1 not as expected")
+    assert fits(page)
+    row.get_by_role("link").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("corrupt, expected refused")
+    page.get_by_role("link", name=f"run {RUNNING}").click()
+    expect(page.locator(".matrix")).to_be_visible()
 
 
 def test_a_run_that_ends_comes_into_the_list(browse: Open, lab: Served) -> None:  # noqa: F811
