@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from lab.admin.templates import render
 from lab.base.duration import written
 
 
@@ -51,6 +50,8 @@ class Pipeline:
 
     def text(self, system: System) -> str:
         """The file for ``system``."""
+        from lab.admin.templates import render  # Jinja: not for every start of `lab`
+
         return render(
             TEMPLATES[system],
             command=self.command,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import signal
 from datetime import UTC, datetime
@@ -59,6 +58,8 @@ def janitor(
 
     One that stays is better: it also brings timed leases back after a restart of the coordinator.
     """
+    import asyncio
+
     from lab.places import loop
     from lab.places.address import coordinator_address
     from lab.places.janitor import serve

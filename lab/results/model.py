@@ -9,13 +9,11 @@ from __future__ import annotations
 import base64
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Any, NamedTuple, Protocol, TypeVar
-
-from pydantic import TypeAdapter, ValidationError
 
 from lab.base.words import IommuMode, Status, Verdict
 
@@ -274,13 +272,20 @@ def to_line(kind: str, record: Any) -> str:
     return json.dumps(data, separators=(",", ":"), allow_nan=False)
 
 
-_ADAPTERS: dict[Any, TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in (Cell, Run, Result)}
+_VALIDATORS: dict[Any, Callable[[Any], Any]] = {}
+
+
+def _validator(kind: Any) -> Callable[[Any], Any]:
+    from pydantic import TypeAdapter
+
+    return _VALIDATORS.get(kind) or _VALIDATORS.setdefault(kind, TypeAdapter(kind).validate_python)
 
 
 def _load(kind: type[T], data: dict[str, Any]) -> T:
+    from pydantic import ValidationError  # late: a tenth of a second, which who only compares does not need
+
     try:
-        adapter = _ADAPTERS.get(kind) or _ADAPTERS.setdefault(kind, TypeAdapter(kind))
-        record: T = adapter.validate_python(data)
+        record: T = _validator(kind)(data)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
