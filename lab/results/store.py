@@ -18,7 +18,7 @@ from sqlalchemy import Connection, select, text
 from lab.base.errors import ConfigError, LabError
 from lab.results.blocks import unpack
 from lab.results.database import explained, open_engine, shown, url_of, writer
-from lab.results.ingest import BATCH, Known, Note, put_batch
+from lab.results.ingest import BATCH, BATCH_BYTES, Known, Note, put_batch
 from lab.results.log import LogContents, lines, unreadable
 from lab.results.model import LineError, Result, Run, parse_line
 from lab.results.outcome import Outcome
@@ -208,7 +208,7 @@ class Store:
                 return new
 
     def _rows(self, connection: Connection, statement: Any) -> list[Row]:
-        narrow = [Narrow._make(row) for row in connection.execute(statement)]
+        narrow = [Narrow._make(row) for row in connection.execute(statement).all()]
         self._look_up(connection, narrow)
         details, setups = self._details, self._setups
         return [Row(row, *details[row.detail_id], setups[row.setup_id]) for row in narrow]
@@ -245,11 +245,13 @@ class _Batch:
     runs: dict[str, RunRecord] = field(default_factory=dict)
     records: list[Record] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
+    size: int = 0  # bytes of the results' lines
 
     def add(self, record: RunRecord | Record | Note | None) -> None:
         """Take it to the others of its kind."""
         if isinstance(record, Record):
             self.records.append(record)
+            self.size += len(record.line)
         elif isinstance(record, RunRecord):
             known = self.runs.get(record.name)
             self.runs[record.name] = run_record_of(known.run.joined(record.run)) if known else record
@@ -258,13 +260,13 @@ class _Batch:
 
 
 def _batches(source: Path | LogContents, problems: list[str]) -> Iterator[_Batch]:
-    """``source`` in pieces of at most BATCH results."""
+    """``source`` in pieces of at most BATCH results, or of as many as fill BATCH_BYTES."""
     if isinstance(source, LogContents):
         problems += source.problems
     batch = _Batch()
     for record in _parsed(source, problems) if isinstance(source, Path) else _given(source):
         batch.add(record)
-        if len(batch.records) == BATCH:
+        if len(batch.records) == BATCH or batch.size > BATCH_BYTES:
             yield batch
             batch = _Batch()
     yield batch

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -155,3 +157,28 @@ def test_what_is_no_store_is_a_clear_error(tmp_path: Path) -> None:
         Store(tmp_path / "text")
     with Store(tmp_path / "s") as store, pytest.raises(ConfigError, match="no such run"):
         store.find("last")
+
+
+@pytest.mark.parametrize(("limit", "value"), [("BATCH", 3), ("BATCH_BYTES", 20_000)])
+def test_a_log_of_many_batches_is_as_one_of_one(
+    limit: str, value: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items = good_run()
+    write_log(tmp_path / "log", run(plan(items)), items)
+    monkeypatch.setattr(f"lab.results.store.{limit}", value)
+    taken: list[int] = []
+    monkeypatch.setattr(Store, "_put", _counted(Store._put, taken))
+    with Store(tmp_path / "store.sqlite") as store:
+        assert store.ingest(tmp_path / "log").new == len(items)
+        assert len(taken) > 5
+        assert store.ingest(tmp_path / "log").known == len(items)
+        assert store.results(run().id) == items
+        assert store.runs() == [run(plan(items))]
+
+
+def _counted(put: Callable[..., int], taken: list[int]) -> Callable[..., int]:
+    def counted(*arguments: Any) -> int:
+        taken.append(put(*arguments))
+        return taken[-1]
+
+    return counted
