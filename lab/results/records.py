@@ -18,7 +18,7 @@ from typing import NamedTuple
 import msgspec
 
 from lab.base.words import IommuMode, Status, Verdict
-from lab.results.model import LineError, Result, Run, parse_line
+from lab.results.model import Cell, LineError, Result, Run, parse_line
 from lab.results.places import HealthRecord, LeaseRecord
 from lab.results.tables import DIGEST
 
@@ -80,7 +80,9 @@ class _RunLine(msgspec.Struct):
     environment: msgspec.Raw = _NOTHING
 
 
-class _Planned(msgspec.Struct):
+class Planned(msgspec.Struct):
+    """A cell of a plan, as `Cell` has it, but unchecked and a good deal sooner made."""
+
     test: str
     target: str
     iommu: IommuMode
@@ -91,9 +93,14 @@ class _Planned(msgspec.Struct):
     path: str = ""
     decoder: str = ""
 
+    @property
+    def cell(self) -> Cell:
+        """The cell itself."""
+        return Cell(**{name: getattr(self, name) for name in self.__struct_fields__})
+
 
 _decode_run = msgspec.json.Decoder(_RunLine).decode
-_decode_planned = msgspec.json.Decoder(list[_Planned]).decode
+planned_cells = msgspec.json.Decoder(list[Planned]).decode
 _decode = msgspec.json.Decoder(_Line).decode
 _decode_figures = msgspec.json.Decoder(dict[str, float]).decode
 _decode_words = msgspec.json.Decoder(dict[str, str]).decode
@@ -233,7 +240,7 @@ def _run_record(line: bytes) -> RunRecord:
     read = _decode_run(line)
     if read.started.tzinfo is None or len(read.id) > MAX_NAME:
         raise _NotPlainError
-    _decode_planned(read.planned)
+    planned_cells(read.planned)
     planned, environment = bytes(read.planned).decode(), _words(bytes(read.environment))
     return RunRecord(read.id, microseconds(read.started), read.command, planned, environment, line)
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import msgspec
 
 from lab.base.words import IommuMode, Status, Verdict
-from lab.results.model import Cell, CellKey, LineError, Result, Run, as_expected, from_dict, parse_line
-from lab.results.records import CellIs, DetailIs, SetupIs, moment
+from lab.results.model import Cell, CellKey, LineError, Result, Run, as_expected, parse_line
+from lab.results.records import CellIs, DetailIs, Planned, SetupIs, moment, planned_cells
 
 _MODES = {str(mode): mode for mode in IommuMode}
 _STATUSES = {str(status): status for status in Status}
 _VERDICTS = {str(verdict): verdict for verdict in Verdict}
 _VERDICTS_OR_NONE: dict[str | None, Verdict | None] = dict(_VERDICTS) | {None: None}
 _figures = msgspec.json.Decoder(dict[str, float]).decode
+_planned = msgspec.json.Decoder(tuple[Cell, ...]).decode
 
 
 class Narrow(NamedTuple):
@@ -38,6 +39,19 @@ class Narrow(NamedTuple):
     metrics: str
 
 
+class Plan(NamedTuple):
+    """What a run set out to measure."""
+
+    run: str
+    started: datetime
+    cells: list[Planned]
+
+    @classmethod
+    def of(cls, run: str, started: int, planned: str) -> Self:
+        """From columns of ``run``."""
+        return cls(run, moment(started), planned_cells(planned))
+
+
 class Row:
     """A result without its heavy parts (reasons, evidence, log), which ``Store.result(row.id)`` has.
 
@@ -45,13 +59,14 @@ class Row:
     measured, so many of them are cheap: a comparison makes tens of thousands.
     """
 
-    __slots__ = ("_cell", "_detail", "_narrow", "_setup", "metrics", "status", "verdict")
+    __slots__ = ("_cell", "_detail", "_narrow", "_setup", "metrics", "started", "status", "verdict")
 
     def __init__(self, narrow: Narrow, cell: CellIs, detail: DetailIs, setup: SetupIs) -> None:
         self._narrow = narrow
         self._cell = cell
         self._detail = detail
         self._setup = setup
+        self.started = moment(narrow.started)
         self.status = _STATUSES[narrow.status]
         self.verdict = _VERDICTS_OR_NONE[narrow.verdict]
         self.metrics: dict[str, float] = _figures(narrow.metrics)
@@ -101,11 +116,6 @@ class Row:
     def attempt(self) -> int:
         """Which attempt, from 1."""
         return self._narrow.attempt
-
-    @property
-    def started(self) -> datetime:
-        """When, UTC."""
-        return moment(self._narrow.started)
 
     @property
     def ended(self) -> datetime:
@@ -222,12 +232,11 @@ class Row:
 
 def run_of(row: Any) -> Run:
     """A run from its row."""
-    planned = tuple(from_dict(Cell, cell) for cell in json.loads(row.planned))
     return Run(
         id=row.name,
         started=moment(row.started),
         command=row.command,
-        planned=planned,
+        planned=_planned(row.planned),
         environment=json.loads(row.environment),
     )
 

@@ -7,7 +7,7 @@ ingested as often as one likes, also one that was cut off, and again when it is 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +25,7 @@ from lab.results.outcome import Outcome
 from lab.results.places import HealthRecord, LeaseRecord
 from lab.results.query import FIELDS, Query, latest, matching, only_missed, values_of
 from lab.results.records import CellIs, DetailIs, Record, RunRecord, SetupIs, parse, record_of, run_record_of
-from lab.results.rows import Narrow, Row, light_result, result_of, run_of
+from lab.results.rows import Narrow, Plan, Row, light_result, result_of, run_of
 from lab.results.tables import BlockRow, CellRow, DetailRow, NoteRow, ResultRow, RunRow, SetupRow
 
 RETRY_SECONDS = 60
@@ -113,6 +113,12 @@ class Store:
                 problem = f"{len(found)} runs begin so: {', '.join(found[:5])}" if found else "no such run"
                 raise ConfigError(f"run '{name}': {problem}", hint="lab results list shows the runs")
             return run_of(connection.execute(select(RunRow.__table__).where(RunRow.name == found[0])).one())
+
+    def plans(self, names: Iterable[str]) -> list[Plan]:
+        """What the runs called ``names`` planned, the newest run first."""
+        query = select(RunRow.name, RunRow.started, RunRow.planned).where(RunRow.name.in_(list(names)))
+        with self._read() as connection:
+            return [Plan.of(*row) for row in connection.execute(query.order_by(RunRow.started.desc()))]
 
     def results(self, run: str, *, heavy: bool = True) -> list[Result]:
         """All attempts of the run named ``run``, in the order in which they came in.

@@ -13,7 +13,7 @@ from lab.results.compare.columns import ALL, BOARDS, WIDEST, dimension_of
 from lab.results.compare.measured import Measured
 from lab.results.compare.model import Comparison
 from lab.results.look import MODES
-from lab.results.model import CellKey
+from lab.results.model import CellKey, Run
 from lab.results.outcome import Outcome
 from lab.results.query import Query
 from lab.results.store import Store
@@ -158,18 +158,19 @@ def _never_measured(store: Store, query: Query, found: Sequence[Measured]) -> li
             known[key] = item
     targets = {key.target for key in known}
     runs = {item.run: item.started for item in known.values()}
+    newest = sorted(runs, key=lambda name: runs[name], reverse=True)[:_PLANS]
     missing: dict[CellKey, Measured] = {}
-    for name in sorted(runs, key=lambda name: runs[name], reverse=True)[:_PLANS]:
-        run = store.find(name)
+    for plan in store.plans(newest):
         planned = tuple(
-            cell
-            for cell in run.planned
+            cell.cell
+            for cell in plan.cells
             if cell.target in targets
-            and cell.key not in known
+            and (cell.target, cell.iommu, cell.test) not in known
             and (not query.modes or cell.iommu in query.modes)
             and (not query.suites or cell.suite in query.suites)
         )
-        for cell in Outcome.of((), replace(run, planned=planned)).cells:
+        run = Run(id=plan.run, started=plan.started, planned=planned)
+        for cell in Outcome.of((), run).cells:
             missing.setdefault(cell.key, cell)
     if not missing:
         return []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 
 from lab.base.words import Status, Verdict
 from lab.results.compare.measured import Attempts, Measured, look, shares
@@ -35,13 +36,13 @@ class Column:
         return f"{self.label} {self.note}" if self.note else self.label
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Entry:
     """One place: every test of the row in one column, by its name without the decoder's."""
 
     tests: dict[str, Attempts]
 
-    @property
+    @cached_property
     def shown(self) -> Measured:
         """The gravest."""
         return min(
@@ -49,7 +50,7 @@ class Entry:
             key=lambda item: gravity(item.status, item.verdict),
         )
 
-    @property
+    @cached_property
     def look(self) -> Look:
         """Word, symbol and colour of the one shown."""
         return look(self.shown)
