@@ -33,12 +33,13 @@ $tests
 PACKAGES
 }
 
-# The tests' own: an ssh server that is only a program, a browser for the pages, a database server; in CI,
-# also what Jenkins reads its pipelines with.
+# The tests' own: an ssh server that is only a program, a browser for the pages, a database server, another
+# reader of our archives; in CI, also what Jenkins reads its pipelines with.
 tests=
 [ "${1-}" = test ] && tests='/usr/sbin/dropbear dropbear-bin
 chromium chromium
-/usr/lib/postgresql postgresql'
+/usr/lib/postgresql postgresql
+cpio cpio'
 [ "${1-}${CI-}" = testtrue ] && tests="$tests
 /usr/share/java/groovy-all.jar groovy"
 
