@@ -17,6 +17,13 @@ from pathlib import Path
 
 CHUNK = 65536
 
+PAUSE = 0.004
+"""Seconds between two looks at what the board writes.
+
+QEMU's UART gives single bytes; each would wake all who listen, while the board boots on the same cores.
+A byte that nothing came before is not delayed.
+"""
+
 BEHIND = 16 << 20
 """Bytes that a client may leave unread before it is cut off; a boot writes some 50 kB."""
 
@@ -65,8 +72,14 @@ class Console:
         os.close(self._log)
 
     def _readable(self, board: socket.socket) -> None:
-        if not self._forward(board):
-            asyncio.get_running_loop().remove_reader(board)
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(board)
+        if self._forward(board):
+            loop.call_later(PAUSE, self._look_again, board)
+
+    def _look_again(self, board: socket.socket) -> None:
+        if board is self._board:
+            asyncio.get_running_loop().add_reader(board, self._readable, board)
 
     def _forward(self, board: socket.socket) -> bool:
         """Hand on what is there. False at the end of file and when nothing is there."""
