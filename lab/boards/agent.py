@@ -68,7 +68,7 @@ class Agent:
         def open_channel() -> None:
             try:
                 channel = group.makegateway(spec).remote_exec(ship.boot_source())
-                channel.send(ship.sources())
+                ship.ship(channel)
                 outcome.put(channel)
             except Exception as error:  # execnet lets through whatever its reads and writes raise
                 outcome.put(error)

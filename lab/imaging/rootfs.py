@@ -32,19 +32,22 @@ Unchecked: nothing on a read-only file system changes, and every look at a sourc
 
 
 PREPARE = """
-import marshal, sys
+import hashlib, marshal, sys
 found = {}
 for name, path in zip(sys.argv[2::2], sys.argv[3::2]):
     source = open(path, encoding="utf-8").read()
-    found[name] = source, marshal.dumps(compile(source, name, "exec", dont_inherit=True))
+    digest = hashlib.sha256(source.encode()).hexdigest()
+    found[name] = digest, marshal.dumps(compile(source, name, "exec", dont_inherit=True))
+first = open(sys.argv[3], encoding="utf-8").read()
 with open(sys.argv[1], "wb") as file:
-    marshal.dump(found, file)
+    marshal.dump((first, found.pop(sys.argv[2])[1], found), file)
 """
 """Arguments: FILE, then NAME SOURCE of each module. Each code is packed once more: few of them are used."""
 PREPARED = "usr/lib/lab/prepared.bin"
-"""Name -> source and code of what is sent to the far end: compiling takes an emulated board most of a second.
+"""Source and code of what execnet sends first; SHA-256 of the source, and code, of each module of the agent.
 
-Another source than the one in here is compiled on the board, so an image never decides which agent runs.
+Compiling them takes an emulated board most of a second. Another source than that of here is sent to the board
+and compiled there, so an image never decides which agent runs.
 """
 
 

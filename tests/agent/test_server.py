@@ -36,7 +36,7 @@ def remote() -> Iterator[Remote]:
     # -S -E -I: nothing of this project or of its environment can be imported there but what is shipped.
     gateway = group.makegateway("popen//python=python3 -I -S -B")
     channel = gateway.remote_exec(ship.boot_source())
-    channel.send(ship.sources())
+    ship.ship(channel)
     yield Remote(channel)
     group.terminate(timeout=5)
 

@@ -1,7 +1,7 @@
 """Forks a ready Python for everyone who asks, since starting one takes a second under emulation.
 
-``agent-connect`` writes its process number into the FIFO. The zygote takes that process's stdin, stdout
-and stderr by pidfd_getfd(2) and forks; the child has them as its own, reads one line and runs it, which is
+``agent-connect`` writes its process number into the FIFO. The zygote opens the pipes that are that process's
+stdin, stdout and stderr, and forks; the child has them as its own, reads one line and runs it, which is
 how execnet starts Python at the far end (``import sys;exec(eval(sys.stdin.readline()))``). No process
 stands between ssh and the agent. When the child ends, the zygote ends the waiting ``agent-connect``.
 
@@ -20,10 +20,9 @@ import types
 
 FIFO = "/run/lab/agent"
 PREPARED = "/usr/lib/lab/prepared.bin"
-"""Name -> source and code of what an agent is made of. What execnet sends first is run here already; the
-agent's own modules take their code from ``sys.modules["prepared"]`` where the source is the same."""
-FIRST = "execnet/gateway_base.py"
-SYS_PIDFD_GETFD, SYS_FINIT_MODULE = 438, 273  # include/uapi/asm-generic/unistd.h
+"""What an agent is made of (lab/imaging/rootfs.py). What execnet sends first is run here already; the agent's
+own modules take their code from ``sys.modules["prepared"]`` where the source is the same."""
+SYS_FINIT_MODULE = 273  # include/uapi/asm-generic/unistd.h
 AF_VSOCK, SOCK_STREAM, CID_ANY, GUEST_CID, GUEST_PORT = 40, 1, 0xFFFFFFFF, 3, 1000  # linux/vm_sockets.h
 SO_VM_SOCKETS_CONNECT_TIMEOUT, EINPROGRESS = 6, 115
 VSOCK = ("vsock", "vmw_vsock_virtio_transport_common", "vmw_vsock_virtio_transport")
@@ -33,10 +32,22 @@ MACHINE = "/run/lab/vm/process"
 PATIENCE = 300
 """Seconds that a guest may take to boot. Whoever waits for it knows sooner, and goes."""
 
-NEEDED = ("struct", "ctypes", "threading", "weakref", "typing")
+NEEDED = ("struct", "threading", "weakref", "typing")
 """What every agent imports before its first answer; loaded before anyone is served."""
 
-WANTED = ("queue", "mmap", "fcntl", "errno", "re", "signal", "traceback", "subprocess", "json", "socket")
+WANTED = (
+    "ctypes",
+    "queue",
+    "mmap",
+    "fcntl",
+    "errno",
+    "re",
+    "signal",
+    "traceback",
+    "subprocess",
+    "json",
+    "socket",
+)
 """Loaded while nobody asks."""
 
 
@@ -89,10 +100,9 @@ def prepare():
     """The source that an agent is likely to send, and the names that it defines; nothing if not installed."""
     try:
         with open(PREPARED, "rb") as file:
-            modules = marshal.loads(file.read())  # load() would read it in a thousand pieces
+            source, packed, modules = marshal.loads(file.read())  # load() would read it in a thousand pieces
     except OSError:
         return None
-    source, packed = modules.pop(FIRST)
     sys.modules["prepared"] = types.ModuleType("prepared")
     sys.modules["prepared"].modules = modules
     names = {"__name__": "__main__", "__builtins__": __builtins__}
@@ -103,12 +113,10 @@ def prepare():
 def answer(number, fifo, work, prepared):
     """Fork a child that has the streams of process ``number`` and does ``work``; give the pidfds of both."""
     caller = os.pidfd_open(number)
-    streams = take(caller)
-    while any(os.path.samestat(os.fstat(stream), fifo) for stream in streams):
-        for stream in streams:  # its shell has not yet put stdout back after writing its number
-            os.close(stream)
-        time.sleep(0.001)
-        streams = take(caller)
+    while any(os.path.samestat(os.stat(path), fifo) for path in streams_of(number)):
+        time.sleep(0.001)  # its shell has not yet put stdout back after writing its number
+    modes = (os.O_RDONLY, os.O_WRONLY, os.O_WRONLY)
+    streams = [os.open(path, mode) for path, mode in zip(streams_of(number), modes, strict=True)]
     child = os.fork()
     if child == 0:
         os.setsid()
@@ -121,15 +129,9 @@ def answer(number, fifo, work, prepared):
     return os.pidfd_open(child), caller
 
 
-def take(caller):
-    """Duplicates of another process's stdin, stdout and stderr."""
-    import ctypes
-
-    libc = ctypes.CDLL(None, use_errno=True)
-    streams = [libc.syscall(SYS_PIDFD_GETFD, caller, stream, 0) for stream in range(3)]
-    if min(streams) < 0:
-        raise OSError(ctypes.get_errno(), "pidfd_getfd")
-    return streams
+def streams_of(number):
+    """The pipes that ssh's server gave a process, to be opened by name: pidfd_getfd would need ctypes."""
+    return [f"/proc/{number}/fd/{stream}" for stream in range(3)]
 
 
 def release(child, caller):
