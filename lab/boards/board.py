@@ -237,6 +237,14 @@ class Board:
                 agent.lost = agent.lost or f"{self.name}: {reason}"
             agent.close()
 
+    def tell_stages(self, on_stage: Callable[[str], None]) -> None:
+        """Have each stage of a boot (`times` lists them) told to ``on_stage``, in the thread that boots."""
+        self._strategy.on_stage = on_stage
+
+    def keep_console(self, path: Path | None) -> None:
+        """Also keep what it writes to its console in the file ``path``, from now on; None changes nothing."""
+        self._console.keep(path)
+
     def mark(self) -> int:
         """The present end of the console's log, for `console_since`."""
         return self._console.mark()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,16 @@ class ConsoleLog:
     def __init__(self, driver: Any, path: Path | None = None) -> None:
         self._driver = driver
         self._bytes = bytearray()
-        self._file = path.open("ab", buffering=0) if path is not None else None
+        self._file: FileIO | None = None
+        self.keep(path)
         steps.subscribe(self._notify)
+
+    def keep(self, path: Path | None) -> None:
+        """From now on also in the file ``path``, if that is not so already; None changes nothing."""
+        if path is not None and (self._file is None or self._file.name != str(path)):
+            before, self._file = self._file, FileIO(str(path), "ab")
+            if before is not None:
+                before.close()
 
     def close(self) -> None:
         """Stop listening. What was kept can still be read."""

@@ -76,6 +76,8 @@ class SharelabStrategy(Strategy):  # type: ignore[misc]
         self.times: dict[str, float] = {}
         """Stage of the last boot -> seconds since the power was switched on."""
         self._power_on = 0.0
+        self.on_stage: Callable[[str], None] | None = None
+        """Is told each stage of a boot as it is reached."""
         self.stop = ""
         """Why nothing more may be done to the board; empty while it may. Another thread may set it."""
 
@@ -229,6 +231,8 @@ class SharelabStrategy(Strategy):  # type: ignore[misc]
 
     def _note(self, stage: str) -> None:
         self.times[stage] = time.monotonic() - self._power_on
+        if self.on_stage is not None:
+            self.on_stage(stage)
 
     def _await(self, wanted: str, timeout: float, what: str) -> None:
         """Read the console line by line until ``wanted``; raise StrategyError for every other end."""

@@ -1,5 +1,5 @@
 """``python -m lab.cli`` is the ``lab`` command."""
 
-from lab.cli.app import main
+from lab.cli import main
 
 main()

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import gc
-import os
 import sys
-
-# Before anything imports gRPC: its handlers of fork(2) break children (grpc/grpc#43055), and ours use no gRPC
-# before they are another program.
-os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 import typer
 

@@ -1,8 +1,10 @@
-"""The process of one board: ``python -m lab.runs.board_process ORDER``, started by `lab.runs.launch`.
+"""The process of one board: ``python -m lab.runs.board_process EVENTS PARENT``, started by `lab.runs.launch`.
 
-It gets ready, says so, and waits for lines on its standard input. ``plan`` has it collect the tests while
-its ``lab run`` waits for a place. At ``go`` it begins to boot, and only after that imports pytest with
-its plugins: that takes as long as U-Boot takes to load the kernel. What comes later is about the lease.
+EVENTS is the file descriptor that it writes its events to, PARENT the process that ends it by its end.
+The first line on its standard input is the order; before it comes, it imports what every order needs. It
+gets ready, says so, and waits for more lines. ``plan`` has it collect the tests while its ``lab run`` waits
+for a place. At ``go`` it begins to boot, and imports pytest with its plugins while Linux starts. What comes
+later is about the lease.
 """
 
 from __future__ import annotations
@@ -42,18 +44,17 @@ class Carrier:
 
 def main() -> int:
     """Do it; the exit code is pytest's."""
-    order = json.loads(sys.argv[1])
     die_with_parent()
-    if os.getppid() != order["parent"]:
+    if os.getppid() != int(sys.argv[2]):
         return 0
-    events = EventWriter(order["events"])
-    from lab.boards.board import preload
-
-    preload()
+    events = EventWriter(int(sys.argv[1]))
+    # First what a rack needs, then labgrid: it is imported while the rack starts.
     from lab.boards.target import load_target
     from lab.runs.lab import Lab, place_from_environment
     from lab.runs.request import parse_modes
 
+    if (order := _line()) is None:  # `lab run` had no use for it
+        return 0
     with ExitStack() as stack:
         try:
             target = load_target(order["target"])

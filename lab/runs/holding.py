@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Protocol
 
 from lab.base.errors import LabError
-from lab.places import LeaseLostError, connect
+from lab.places.model import LeaseLostError
 from lab.runs.events import EventWriter
 from lab.runs.launch import ASK, LOST
 
@@ -116,6 +116,8 @@ class Own:
 
     def __init__(self, place: str) -> None:
         """Raises LabError where the place is not held under LG_HOSTNAME and LG_USERNAME."""
+        from lab.places import connect  # gRPC: not for a board of a rack of our own
+
         self._session = connect()
         self._place = place
         self._holder = _identity()

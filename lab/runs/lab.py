@@ -23,6 +23,9 @@ from lab.runs.offered import own_tree, place_environment
 MAX_FAILED_BOOTS = 2
 """Boots in one IOMMU mode that may fail before the rest of its cells are MISS without another try."""
 
+LOADED = ("kernel", "restored")
+"""Stages of a boot after which nothing more is loaded."""
+
 
 class Lab:
     """One board for the time of a pytest session.
@@ -90,20 +93,26 @@ class Lab:
         self.target = self.target.at(image.manifest["kernel"])
 
     def prepare(self) -> None:
-        """What switches nothing and takes no long work: check the target, start its virtual rack.
+        """What switches nothing and is soon done: check the target, start its virtual rack, open the board.
 
-        The rack has to wait for `open` where the image has yet to be built. Raises ConfigError for what
-        is wrong with the target, LabError where the rack does not start.
+        Rack and board have to wait for `open` where the image has yet to be built, or the place is not ours
+        yet. Raises ConfigError for what is wrong with the target, LabError where the rack does not start.
         """
-        preload()
+        loading = preload()
         image = find(self.target.image)
         if image is not None:
             self._take_image(image)
             self._start_rack(image)
+        loading.join()
         self.target.check()
+        if self._rack is not None:
+            self.open()
+            self._open_board()
 
     def open(self) -> Path:
         """The labgrid environment for this board, with its image and, where it is virtual, its rack."""
+        if self._environment is not None:
+            return self._environment
         image = self.image
         self._start_rack(image)
         if self._rack is not None:
@@ -178,8 +187,7 @@ class Lab:
             self._events.emit("boot", mode=str(mode))
         try:
             self._join_early_boot()
-            board = self._open_board()
-            board.boot(mode)
+            board = self._boot(mode)
         except LabError as error:
             failures.append(error.message)
             raise
@@ -193,17 +201,23 @@ class Lab:
     def boot_early(self, mode: IommuMode) -> None:
         """Begin to boot while pytest still collects; the first ``board`` waits for it.
 
-        labgrid's steps are not for two threads: nobody else may use them until then.
+        Returns when the board has loaded its kernel, which keeps an emulated board's host as busy as
+        pytest would. labgrid's steps are not for two threads: nobody else may use them until then.
         """
+        loaded = threading.Event()
 
         def boot() -> None:
             try:
-                self._open_board().boot(mode)
+                self._open_board().tell_stages(lambda stage: loaded.set() if stage in LOADED else None)
+                self._boot(mode)
             except BaseException as error:
                 self._early_error = error
+            finally:
+                loaded.set()
 
         self._early_boot = threading.Thread(target=boot, name="early-boot", daemon=True)
         self._early_boot.start()
+        loaded.wait()
 
     def _join_early_boot(self) -> None:
         thread, self._early_boot = self._early_boot, None
@@ -212,6 +226,12 @@ class Lab:
         error, self._early_error = self._early_error, None
         if error is not None:
             raise error
+
+    def _boot(self, mode: IommuMode) -> Board:
+        board = self._open_board()
+        board.keep_console(self.console)
+        board.boot(mode)
+        return board
 
     def _open_board(self) -> Board:
         if self._board is None:
@@ -223,7 +243,6 @@ class Lab:
                 log_tail=self._log_tail,
                 snapshots=own.snapshots(self.target.name) if own is not None else None,
                 name=self.place,
-                console=self.console,
             )
             self._stack.callback(self._switch_off)
         return self._board

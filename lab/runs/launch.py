@@ -2,8 +2,9 @@
 
 labgrid's steps, pexpect and the coordinator session are global to a process, hence a process each.
 The process gets ready on its own (labgrid imported, target checked, virtual rack up) while ``lab run``
-still checks the rest and builds images; nothing is switched on before `BoardProcess.go`. That is why
-this module imports hardly anything: it has to start the process first.
+still checks the rest and builds images; nothing is switched on before `BoardProcess.go`. It needs no
+order to begin with its imports, so `spawn_early` starts it before the command line is even read. That is
+why this module imports hardly anything: it has to start the process first.
 
 On a place of a lab, ``lab run`` keeps the lease: the process asks for it before each test, and is told
 when it is lost (`lab.runs.holding` is its end of that).
@@ -46,7 +47,39 @@ ASK, HELD, LOST = "ask", "held", "lost"
 HANDS_OFF = 2.0
 """Seconds after which a board's process that lost its lease is killed."""
 
+OWN_OPTIONS = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS")
+"""Variables by which a user tells his own pytest something; the suites' is none of his."""
+
 Listener = Callable[[dict[str, Any]], None]
+
+
+class _Spawned:
+    """A process that waits for its order, and what comes from it."""
+
+    def __init__(self) -> None:
+        self.output = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the process)
+        read_end, write_end = os.pipe()
+        self.events = os.fdopen(read_end)
+        kept = {name: value for name, value in os.environ.items() if name not in OWN_OPTIONS}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "lab.runs.board_process", str(write_end), str(os.getpid())],
+            cwd=dirs.root(),
+            stdin=subprocess.PIPE,
+            stdout=self.output,
+            stderr=subprocess.STDOUT,
+            env={**kept, "PYTHONUNBUFFERED": "1", "COLUMNS": "120"},
+            pass_fds=[write_end],
+            process_group=0,  # Ctrl-C reaches it once, from here, and not the rack below it
+        )
+        os.close(write_end)
+
+
+_early: list[_Spawned] = []
+
+
+def spawn_early() -> None:
+    """Start the process of the next `BoardProcess` now. Without an order it ends with this process."""
+    _early.append(_Spawned())
 
 
 class BoardProcess:
@@ -55,31 +88,19 @@ class BoardProcess:
     def __init__(self, request: Request, target: str, *, leased: bool = False) -> None:
         """``leased``: the place is not known yet, `go` gets a lease of it."""
         self.target = target
-        self._output = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the process)
-        read_end, write_end = os.pipe()
+        spawned = _early.pop() if _early else _Spawned()
+        self._output, self._process = spawned.output, spawned.process
+        self._events = read_events(spawned.events)
+        self._pytest = [*map(str, request.suites), *(["-k", request.keyword] if request.keyword else [])]
         order = {
             "target": target,
             "iommu": request.iommu,
             "vmm": request.vmm,
             "snapshot": request.snapshot,
             "run": request.id,
-            "events": write_end,
             "leased": leased,
-            "parent": os.getpid(),
         }
-        self._pytest = [*map(str, request.suites), *(["-k", request.keyword] if request.keyword else [])]
-        self._events = read_events(os.fdopen(read_end))
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "lab.runs.board_process", json.dumps(order)],
-            cwd=dirs.root(),
-            stdin=subprocess.PIPE,
-            stdout=self._output,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": "120"},
-            pass_fds=[write_end],
-            process_group=0,  # Ctrl-C reaches it once, from here, and not the rack below it
-        )
-        os.close(write_end)
+        self._try_to_tell(order)  # where it has ended already, `ready` says so
 
     def __enter__(self) -> Self:
         return self

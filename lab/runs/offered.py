@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from lab.boards import environment
-from lab.places import Place, connect
 from lab.rack.keys import boot_files, of_user
 from lab.rack.machine import machine
 from lab.rack.tree import dump_tree
@@ -19,6 +18,7 @@ from lab.rack.tree import dump_tree
 if TYPE_CHECKING:
     from lab.boards import Target
     from lab.imaging import Image
+    from lab.places import Place
 
 HERE = ("localhost", "127.0.0.1", "::1")
 PLAIN_DRIVERS: dict[str, str] = {
@@ -38,6 +38,8 @@ def place_environment(target: Target, place: str, directory: Path, image: Image 
 
     Raises ConfigError for a place that is not there, LabError where no coordinator answers.
     """
+    from lab.places import connect  # gRPC: not for a board of a rack of our own
+
     keys = of_user()
     files = directory / "boot-files.cpio"
     files.write_bytes(boot_files(keys))
