@@ -8,7 +8,6 @@ Source of the calls: libfdt.h of dtc.
 from __future__ import annotations
 
 import ctypes
-import ctypes.util
 from collections.abc import Iterator, Mapping
 from functools import cache, cached_property
 from pathlib import Path
@@ -45,9 +44,8 @@ Nodes = Mapping[str, Properties]
 
 @cache
 def _libfdt() -> ctypes.CDLL:
-    name = ctypes.util.find_library("fdt") or "libfdt.so.1"
     try:
-        library = ctypes.CDLL(name)
+        library = ctypes.CDLL("libfdt.so.1")
     except OSError:
         raise ConfigError("libfdt is missing", hint="apt-get install libfdt1") from None
     for call, (result, arguments) in _CALLS.items():

@@ -7,6 +7,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
+from lab.agent.iommu import FAULT_MARKS
 from lab.base.errors import ConfigError
 from lab.boards import load_target
 from lab.boards.checks import State, check
@@ -35,6 +36,14 @@ def test_each_kernel_was_really_asked(kernels, name):
                 stem = f"decoders.{decoder.name}"
                 asked = ("node", "compatible", "device", "behind_iommu", "module")
                 assert {f"{stem}.{key}" for key in asked} <= facts
+
+
+@pytest.mark.parametrize("name", PHYSICAL)
+def test_the_agent_counts_what_the_iommus_driver_says_at_a_fault(name):
+    target = load_target(name)
+    assert bool(target.iommu.log) == (target.iommu.driver is not None)
+    for line in target.iommu.log:
+        assert any(mark in line for mark in FAULT_MARKS), line
 
 
 ROCK = "rk3399-rockpro64"
