@@ -13,7 +13,6 @@ import yaml
 
 from lab.base import classes
 from lab.base.errors import ConfigError
-from lab.imaging.kernels import Kernels
 
 if TYPE_CHECKING:
     from lab.boards.target import Target
@@ -147,6 +146,8 @@ def write(
     if drivers is not None:
         _exchange_drivers(main, drivers)
     if dtb is None and image is not None and target.boot.dtb is not None:
+        from lab.imaging.kernels import Kernels  # needed for few boards, and never by the virtual ones
+
         dtb = Kernels.of(target.image).found[0].dtb(target.boot.dtb)
     if dtb is not None:
         data["images"] = {**data.get("images", {}), "dtb": str(dtb)}

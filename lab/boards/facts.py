@@ -71,8 +71,9 @@ class Decoder(Strict):
     ``iommus`` or ``iommu-map`` put it behind the IOMMU, where that is not (only) its own. ``step``: one
     pair, or one per coded format. ``since``: the first kernel that has it. ``kconfig``: the option that
     builds the driver, ``in_debian``: whether Debian's kernel has it set. ``helpers``: compatible of each
-    device that belongs to it besides its own -> the module that drives that. ``mask``: what the driver
-    sets where that is no plain number of bits. ``kernels``: differences from that kernel on.
+    device that belongs to it besides its own -> the module that drives that. ``parts``: further modules of
+    the driver. ``mask``: what the driver sets where that is no plain number of bits. ``kernels``:
+    differences from that kernel on.
     """
 
     name: str
@@ -89,6 +90,7 @@ class Decoder(Strict):
     attached: tuple[NodePath, ...] = ()
     compatible: str | None = None
     helpers: dict[str, str] = Field(default_factory=dict)
+    parts: tuple[str, ...] = ()
     api: Literal["stateful", "stateless"] | None = None
     planes: int = Field(default=1, ge=1, le=4)
     step: Step | dict[str, Step] | None = None
@@ -101,6 +103,11 @@ class Decoder(Strict):
     kernels: dict[Series, Difference] = Field(default_factory=dict)
     notes: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """All modules that the decoder's driver consists of."""
+        return tuple(dict.fromkeys([self.module, *self.parts, *self.helpers.values()]))
 
     @property
     def nodes(self) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ import lzma
 import os
 import re
 import shutil
+import struct
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -33,6 +34,9 @@ ALIAS = re.compile(rb"\0alias=of:N\*T\*C([^\0*]+)\0")
 
 OBJECTS = re.compile(r"^obj-m\s*[:+]?=\s*(.+)$", re.MULTILINE)
 """The line of a Kbuild that names modules."""
+
+MOVZ, MOVK = 0x52800000, 0x72A00000
+"""Of a 32-bit register; MOVK with its immediate shifted by 16."""
 
 KEPT = ("drivers/media", "drivers/staging/media", "drivers/iommu", "drivers/gpu")
 """Folders of modules whose content is kept, to look into."""
@@ -85,19 +89,37 @@ class KernelFiles:
         """Whether ``text`` stands in a module of the kept folders, or in the kernel itself (None)."""
         return text.encode() in self._content(module)
 
+    def knows(self, code: str, module: str) -> bool:
+        """Whether a module of the kept folders has the four characters as a word: in a table or in its code.
+
+        arm64 code makes a word of two instructions, MOVZ of its lower and MOVK of its upper half, which
+        stand side by side (Arm Architecture Reference Manual, C6.2).
+        """
+        content = self._content(module)
+        low, high = struct.unpack("<HH", code.encode())
+        made = (
+            struct.pack("<II", MOVZ | low << 5 | register, MOVK | high << 5 | register)
+            for register in range(32)
+        )
+        return code.encode() in content or any(pair in content for pair in made)
+
     def handles(self, compatible: str) -> bool:
         """Whether the kernel itself holds ``compatible`` as a whole string, as drivers' tables do."""
         return b"\0" + compatible.encode() + b"\0" in self._content(None)
 
     def _content(self, module: str | None) -> bytes:
-        if module is None:
-            return self._kernel
-        path = self.path / "modules" / f"{plain_name(module)}.ko.xz"
-        return lzma.decompress(path.read_bytes()) if path.is_file() else b""
+        if module not in self._contents:
+            path = self.path / "modules" / f"{plain_name(module or '')}.ko.xz"
+            if module is None:
+                self._contents[module] = (self.path / "vmlinuz").read_bytes()
+            else:
+                self._contents[module] = lzma.decompress(path.read_bytes()) if path.is_file() else b""
+        return self._contents[module]
 
     @cached_property
-    def _kernel(self) -> bytes:
-        return (self.path / "vmlinuz").read_bytes()
+    def _contents(self) -> dict[str | None, bytes]:
+        """What was looked into so far: a dozen modules, and the kernel itself (None)."""
+        return {}
 
 
 @dataclass(frozen=True)

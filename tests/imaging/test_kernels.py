@@ -61,6 +61,17 @@ def test_options_and_texts(kernels):
         assert not kernel.says("fault type", "no_such_module")
 
 
+def test_words_are_found_in_tables_and_in_code(kernels):
+    older, newer = kernels
+    for kernel in kernels:
+        assert kernel.knows("S264", "rockchip_vdec"), "in a table"
+        assert kernel.knows("MT2T", "mtk_vcodec_dec"), "made by two instructions"
+        assert not kernel.says("MT2T", "mtk_vcodec_dec")
+        assert not kernel.knows("AV1F", "rockchip_vdec")
+    assert not older.knows("NV21", "sunxi_cedrus")
+    assert newer.knows("NV21", "sunxi_cedrus")
+
+
 def test_modules_are_those_of_the_package_and_of_the_recipe(kernels):
     for kernel in kernels:
         assert {"hantro_vpu", "panfrost", "squashfs"} <= kernel.modules

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from lab.boards import fourcc
 from lab.boards.checks.finding import Finding, ok, settle, wrong
+from lab.boards.facts import Decoder
 from lab.boards.target import Target
 from lab.imaging.kernels import KernelFiles
 
@@ -26,6 +28,8 @@ def findings(target: Target, kernel: KernelFiles) -> Iterator[Finding]:
         yield _text(f"{fact}.driver", decoder.driver, decoder.module, kernel)
         for file in decoder.firmware:
             yield _text(f"{fact}.firmware", file, decoder.module, kernel)
+        for key, formats in (("coded", decoder.coded), ("raw", decoder.raw)):
+            yield _formats(f"{fact}.{key}", formats, decoder, kernel)
     yield from _iommu(target, kernel)
     yield from _gpu(target, kernel)
     for module in target.modules:
@@ -57,6 +61,21 @@ def _module(fact: str, compatible: str, module: str, expected: bool, kernel: Ker
 def _text(fact: str, text: str, module: str, kernel: KernelFiles) -> Finding:
     said = f"{module} has the word {text}"
     return settle(fact, kernel.says(f"{text}\0", module), said, f"'{text}' stands nowhere in {module}")
+
+
+def _formats(fact: str, formats: Sequence[str], decoder: Decoder, kernel: KernelFiles) -> Finding:
+    """The driver has the code of each format; which of them a device offers, only that can tell."""
+    unknown = [name for name in formats if name not in fourcc.CODES]
+    if unknown:
+        return wrong(fact, f"V4L2 has no {', '.join(unknown)}, as far as is known here")
+    missing = [
+        name
+        for name in formats
+        if not any(kernel.knows(fourcc.CODES[name], module) for module in decoder.modules)
+    ]
+    where = ", ".join(decoder.modules)
+    said = f"{where} has {', '.join(formats)}"
+    return settle(fact, not missing, said, f"{where} of this kernel has no {', '.join(missing)}")
 
 
 def _iommu(target: Target, kernel: KernelFiles) -> Iterator[Finding]:

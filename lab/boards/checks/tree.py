@@ -68,8 +68,7 @@ def _decoder(decoder: Decoder, nodes: Nodes, release: str, iommus: tuple[str, ..
         said = f"not in the tree before {decoder.since}"
         yield settle(f"{fact}.since", not found, said, f"the tree has {', '.join(found)} already")
         return
-    there = _there(f"{fact}.node", decoder.node, nodes, like=decoder.compatible or "")
-    yield there
+    yield _there(f"{fact}.node", decoder.node, nodes, like=decoder.compatible or "")
     if decoder.node not in nodes:
         return
     if not treefacts.enabled(nodes, decoder.node):

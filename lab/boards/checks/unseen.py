@@ -9,8 +9,8 @@ from lab.boards.target import Target
 
 DECODER = {
     "api": "the device says: VIDIOC_QUERYCAP and requests",
-    "coded": "the device says: VIDIOC_ENUM_FMT",
-    "raw": "the device says: VIDIOC_ENUM_FMT",
+    "coded": "which of its driver's the device offers, it says: VIDIOC_ENUM_FMT",
+    "raw": "which of its driver's the device offers, it says: VIDIOC_ENUM_FMT",
     "planes": "the device says: VIDIOC_G_FMT",
     "step": "the device says: VIDIOC_ENUM_FRAMESIZES",
     "size": "the device says: VIDIOC_G_FMT",
