@@ -18,6 +18,7 @@ from lab.results.compare.constraints import constraint_of
 from lab.results.compare.decoders import plain_test, slots
 from lab.results.compare.gather import Request, comparison
 from lab.results.compare.model import Line
+from lab.results.compare.words import headline
 from lab.results.look import Standing
 from lab.results.store import Store
 from lab.sharing import expected
@@ -262,7 +263,7 @@ def test_other_tests_are_compared_one_by_one() -> None:
     assert line.standing is Standing.UNEXPLAINED
     assert line.entries[1] is not None
     assert line.entries[1].word == "5/9 FAIL"
-    assert "vector[0], vector[1] and 3 more" in why(line, 1)
+    assert "test_vector[0], test_vector[1] and 3 more" in why(line, 1)
     (line,) = compare([*tests("a", 5), *tests("b", 5)], by="target").lines
     assert line.standing is Standing.SAME
 
@@ -343,7 +344,27 @@ def test_nothing_differs_from_itself(one: list[Result]) -> None:
 
 
 def test_one_column_has_nothing_to_be_compared_with() -> None:
-    from lab.results.compare.words import headline
-
     assert headline(compare([share("a")], by="target")).startswith("nothing to compare with: only a off")
     assert headline(compare([], by="target", names=("a", "b"))) == "nothing to compare"
+
+
+def test_what_only_one_column_has_comes_last_and_is_not_counted() -> None:
+    wide = [result("virt-smmu", OFF, "vgem"), result("virt-cma", OFF, "vgem")]
+    narrow = result("virt-smmu", OFF, "udmabuf-4k")
+    found = compare([narrow, *wide], by="target")
+    assert [line.alone for line in found.lines] == [False, True]
+    assert headline(found) == "1 row, all alike; 1 in one column only"
+    assert headline(compare([narrow, wide[1]], by="target")) == "no row in common; 2 in one column only"
+
+
+def test_it_is_said_what_ran_and_once_where_it_is_the_same() -> None:
+    a, b = (
+        replace(result(target, OFF, "vgem"), image=f"{3 * '3f2a91c'}", kernel=f"6.12.{number}")
+        for number, target in enumerate(("virt-smmu", "virt-cma"))
+    )
+    day = f"{a.started:%Y-%m-%d}"
+    found = compare([a, b], by="target")
+    same, kernels = found.notes
+    assert same == f"image 3f2a91c, measured {day}"
+    assert kernels == "kernel 6.12.1 (virt-cma); 6.12.0 (virt-smmu)"
+    assert compare([a, replace(a, kernel="6.19.1")], by="kernel").notes == (same,)

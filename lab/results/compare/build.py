@@ -12,6 +12,7 @@ from lab.results.compare.explain import explain
 from lab.results.compare.measured import Attempts, Measured, by_test, shares
 from lab.results.compare.model import Comparison, Entry, Group, Line, Section
 from lab.results.compare.numbers import decided, line_figures, section_figures
+from lab.results.compare.ran import ran
 from lab.results.compare.tests import explain_tests
 
 _VM_SUITE = "vm"
@@ -31,7 +32,7 @@ def compare(
         for title in titles
     ]
     sections = decided(sections)
-    notes = _notes(layout, sections)
+    notes = (*ran(by, layout.columns, sections), *_notes(layout, sections))
     comparable = [section for section in sections if _columns_with_results(section) > 1]
     return Comparison(by, layout.columns, tuple(comparable or sections), notes)
 
@@ -49,6 +50,8 @@ def _section(title: str, columns: Sequence[Sequence[Measured]]) -> Section:
         *_sharing(sharing),
         *_tests([[item for item in column if not shares(item)] for column in columns]),
     ]
+    groups = list(Group)
+    lines.sort(key=lambda line: (groups.index(line.group), line.alone))
     return Section(title, tuple(lines), section_figures(lines))
 
 
@@ -74,7 +77,7 @@ def _sharing(columns: Sequence[Sequence[Measured]]) -> list[Line]:
             standing, reasons = explain(entries)
             figures = line_figures([rows[slot] for slot in rows if decoder in ("", slot)])
             lines.append(Line(group, name, label, decoder, entries, standing, reasons, figures))
-    return sorted(lines, key=lambda line: list(Group).index(line.group))
+    return lines
 
 
 def _merged(

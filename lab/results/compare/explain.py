@@ -12,6 +12,9 @@ from lab.results.look import Standing, errno_name
 
 NO_MODEL = "no constraint is recorded for this verdict"
 
+BROKE = 160
+"""Characters of what a broken test says."""
+
 
 def explain(entries: Sequence[Entry | None]) -> tuple[Standing, tuple[Reason, ...]]:
     """How the row stands, and the reasons of its columns where they differ, the gravest first.
@@ -44,7 +47,7 @@ def _why(entry: Entry, *, across: bool) -> tuple[str, bool]:
     """What explains an entry, and whether it does."""
     shown = entry.shown
     if shown.status is Status.ERROR:
-        return f"the test broke: {_line(shown.reason)}", False
+        return f"the test broke: {_shortened(_line(shown.reason))}", False
     if shown.status is Status.SKIP:
         return _line(shown.reason) or "does not apply here", True
     if known := _known(shown):
@@ -102,6 +105,11 @@ def _joined(reasons: Sequence[Reason]) -> tuple[Reason, ...]:
 
 def _translates(mode: IommuMode) -> bool:
     return mode in (IommuMode.TRANSLATED, IommuMode.LAZY)
+
+
+def _shortened(text: str) -> str:
+    """An exception may have whole objects in its message."""
+    return text if len(text) <= BROKE else f"{text[:BROKE].rstrip()} …"
 
 
 def _line(text: str) -> str:

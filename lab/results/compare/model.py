@@ -25,7 +25,7 @@ class Group(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """``label`` of what is compared; ``note``: what else the reader must know, such as the IOMMU mode."""
+    """``label`` of what is compared; ``note``: the IOMMU mode, where the label does not say it."""
 
     label: str
     note: str = ""
@@ -34,6 +34,11 @@ class Column:
     def name(self) -> str:
         """Both in one, for lists."""
         return f"{self.label} {self.note}" if self.note else self.label
+
+    @property
+    def head(self) -> str:
+        """Both, as a table's head says them in one line."""
+        return f"{self.label}, IOMMU {self.note}" if self.note else self.label
 
 
 @dataclass(frozen=True)
@@ -158,6 +163,11 @@ class Line:
     def title(self) -> str:
         """Label and decoder."""
         return f"{self.label} · {self.decoder}" if self.decoder else self.label
+
+    @property
+    def alone(self) -> bool:
+        """Whether there is nothing to compare it with: no other column has it."""
+        return sum(entry is not None for entry in self.entries) < 2
 
 
 @dataclass(frozen=True, slots=True)

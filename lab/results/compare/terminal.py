@@ -127,7 +127,7 @@ class _Table:
         line = Text(" " * _MARGIN + self._fit(title, self.label) + top, style="bold")
         yield _row(line.append(words.WHY if beside else ""))
         if notes.strip():
-            yield _row(Text(" " * (_MARGIN + self.label) + notes, style="dim"))
+            yield _row(Text(" " * _MARGIN + self._fit("IOMMU", self.label) + notes, style="dim"))
         used = _MARGIN + self.label + sum(self.widths[number] for number in chunk)
         length = self.width - 2 if beside else min(used, self.width) - 2
         yield _row(Text(" " + self._say("─" * length), style="dim"))

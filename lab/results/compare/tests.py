@@ -40,7 +40,7 @@ def explain_tests(entries: Sequence[Entry | None]) -> tuple[Standing, tuple[Reas
 
 
 def _listed(tests: Sequence[str]) -> str:
-    short = [test.rpartition("::")[2].removeprefix("test_").replace("_", " ") for test in tests]
+    short = [test.rpartition("::")[2] for test in tests]
     if len(short) <= NAMED:
         return ", ".join(short)
     return f"{', '.join(short[: NAMED - 1])} and {len(short) - NAMED + 1} more"

@@ -160,8 +160,9 @@ def names(columns: Sequence[Column], numbers: Sequence[int]) -> list[str]:
 def headline(comparison: Comparison) -> str:
     """``16 of 21 rows differ, all explained by constraints``."""
     counts = comparison.counts
-    total = sum(counts.values())
-    if not total:
+    alone = sum(line.alone for line in comparison.lines)
+    total = sum(counts.values()) - alone
+    if not total + alone:
         return "nothing to compare"
     filled = {number for line in comparison.lines for number, entry in enumerate(line.entries) if entry}
     if len(filled) < 2:
@@ -169,13 +170,15 @@ def headline(comparison: Comparison) -> str:
     unexplained = counts.get(Standing.UNEXPLAINED, 0)
     differ = unexplained + counts.get(Standing.EXPLAINED, 0)
     rows = f"{total} row" if total == 1 else f"{total} rows"
-    text = f"{rows}, all alike" if not differ else f"{differ} of {rows} differ"
+    text = f"{differ} of {rows} differ" if differ else f"{rows}, all alike" if total else "no row in common"
     if unexplained:
         text += f", {unexplained} UNEXPLAINED" if unexplained < differ else ", UNEXPLAINED"
     elif differ:
         text += ", each explained by a constraint"
     if incomplete := counts.get(Standing.INCOMPLETE, 0):
         text += f"; {incomplete} incomplete"
+    if alone:
+        text += f"; {alone} in one column only"
     return text
 
 

@@ -65,7 +65,7 @@ def markdown(comparison: Comparison, *, every_figure: bool = False, only_differe
     for section in comparison.sections:
         parts += _table(comparison, section, numbers, every_figure, only_differences)
         if section.figures:
-            head = ["figures over all paths in common", *(column.name for column in comparison.columns), ""]
+            head = ["figures over all paths in common", *(column.head for column in comparison.columns), ""]
             rows = [_figure_row(line, comparison.columns) for line in section.figures]
             parts += _aligned(head, rows)
     if numbers:
@@ -90,7 +90,7 @@ def _table(
     every_figure: bool,
     only_differences: bool,
 ) -> list[str]:
-    head = ["", section.title or "sharing path", *(column.name for column in comparison.columns), "why"]
+    head = ["", section.title or "sharing path", *(column.head for column in comparison.columns), "why"]
     rows: list[list[str]] = []
     across = False
     for line in section.lines:
