@@ -91,6 +91,14 @@ def only_missed(query: Query, *, lateral: bool) -> Select[Any]:
     return found.where(~judged.correlate(CellRow).exists()).order_by(ResultRow.cell_id)
 
 
+def modes(query: Query) -> Select[str, str]:
+    """Target and IOMMU mode of every cell that has a matching result."""
+    inner = aliased(ResultRow)
+    measured = select(inner.id).where(inner.cell_id == CellRow.id, *_conditions(query, inner, of_cell=True))
+    found = select(CellRow.target, CellRow.iommu).distinct().where(*_cells(query))
+    return found.where(measured.correlate(CellRow).exists()).order_by(CellRow.target, CellRow.iommu)
+
+
 def _of_cells(
     inner: Any, conditions: Iterable[ColumnElement[bool]], count: int, *, lateral: bool
 ) -> Select[Any]:

@@ -16,6 +16,7 @@ from typing import Any, Self
 from sqlalchemy import Connection, select, text
 
 from lab.base.errors import ConfigError, LabError
+from lab.base.words import IommuMode
 from lab.results.blocks import unpack
 from lab.results.database import explained, open_engine, shown, url_of, writer
 from lab.results.ingest import BATCH, BATCH_BYTES, Known, Note, put_batch
@@ -23,7 +24,7 @@ from lab.results.log import LogContents, lines, unreadable
 from lab.results.model import LineError, Result, Run, parse_line
 from lab.results.outcome import Outcome
 from lab.results.places import HealthRecord, LeaseRecord
-from lab.results.query import FIELDS, Query, latest, matching, only_missed, values_of
+from lab.results.query import FIELDS, Query, latest, matching, modes, only_missed, values_of
 from lab.results.records import CellIs, DetailIs, Record, RunRecord, SetupIs, parse, record_of, run_record_of
 from lab.results.rows import Narrow, Plan, Row, light_result, result_of, run_of
 from lab.results.tables import BlockRow, CellRow, DetailRow, NoteRow, ResultRow, RunRow, SetupRow
@@ -165,6 +166,12 @@ class Store:
             found = self._rows(connection, latest(query, samples, lateral=lateral))
             found += self._rows(connection, only_missed(query, lateral=lateral))
         return found
+
+    def modes(self, query: Query | None = None) -> list[tuple[str, IommuMode]]:
+        """Each target with the IOMMU modes in which it has a result that matches."""
+        with self._read() as connection:
+            found = connection.execute(modes(query or Query()))
+            return [(target, IommuMode(mode)) for target, mode in found]
 
     def values(self, name: str, query: Query | None = None) -> list[str]:
         """The different values of a field in the store: run, target, iommu, test, soc, suite, allocator,

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab.base.words import IommuMode, Status, Verdict
-from lab.results import Result
+from lab.results import LogContents, Result
 from lab.results.compare import Comparison, compare
 from lab.results.compare.constraints import constraint_of
 from lab.results.compare.decoders import plain_test, slots
@@ -368,3 +368,21 @@ def test_it_is_said_what_ran_and_once_where_it_is_the_same() -> None:
     assert same == f"image 3f2a91c, measured {day}"
     assert kernels == "kernel 6.12.1 (virt-cma); 6.12.0 (virt-smmu)"
     assert compare([a, replace(a, kernel="6.19.1")], by="kernel").notes == (same,)
+
+
+def test_boards_of_one_kind_that_were_measured_in_different_modes_do_not_hide_each_other(
+    tmp_path: Path,
+) -> None:
+    first = result("virt-smmu", IommuMode.TRANSLATED, "vgem", place="a")
+    items = [
+        first,
+        replace(first, place="a", iommu_asked=OFF, attempt=2),
+        replace(first, place="b", iommu_asked=OFF, attempt=3, started=first.started - timedelta(days=1)),
+    ]
+    with Store(tmp_path / "store.sqlite") as store:
+        store.ingest(LogContents(runs=(), results=tuple(items), problems=()))
+        assert store.modes() == [("virt-smmu", OFF), ("virt-smmu", IommuMode.TRANSLATED)]
+        found = comparison(store, Request(names=("a", "b"), by="board"))
+    assert [column.name for column in found.columns] == ["a translated", "b off"]
+    assert all(entry is not None for line in found.lines for entry in line.entries)
+    assert found.notes[-1].startswith("also measured: a off ")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import PurePosixPath
 
-from lab.results.compare.columns import WIDEST, Layout, contexts, lay_out
+from lab.results.compare.columns import WIDEST, Layout, Mode, contexts, lay_out
 from lab.results.compare.decoders import plain_test, slots
 from lab.results.compare.explain import explain
 from lab.results.compare.measured import Attempts, Measured, by_test, shares
@@ -19,13 +19,19 @@ _VM_SUITE = "vm"
 
 
 def compare(
-    found: Iterable[Measured], *, by: str, names: Sequence[str] = (), iommu: str = WIDEST
+    found: Iterable[Measured],
+    *,
+    by: str,
+    names: Sequence[str] = (),
+    iommu: str = WIDEST,
+    besides: Collection[Mode] = (),
 ) -> Comparison:
     """Compare ``found``: a column for each of ``names``, in that order; without any, for all that there are.
 
-    ``by``: one of `columns.DIMENSIONS`. ``iommu``: of boards, which modes (`columns.lay_out`).
+    ``by``: one of `columns.DIMENSIONS`. ``iommu``, ``besides``: of boards, which modes, and which there are
+    besides (`columns.lay_out`).
     """
-    layout = lay_out(_ordered(found), by, names, iommu)
+    layout = lay_out(_ordered(found), by, names, iommu, besides)
     titles = dict.fromkeys(contexts(by, item) for part in layout.results for item in part)
     sections = [
         _section(title, [[item for item in part if contexts(by, item) == title] for part in layout.results])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from lab.base.errors import ConfigError
@@ -29,6 +29,10 @@ BOARDS = ("target", "soc", "board")
 
 WIDEST, ALL = "widest", "all"
 """Of a board's IOMMU modes: that which translates most, or each in a column of its own."""
+
+
+Mode = tuple[str, IommuMode]
+"""A target, or where boards are compared a board, and a mode in which it was measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +70,13 @@ def matches(by: str, name: str, value: str) -> bool:
     return bool(value) and (value == name or (by == "run" and value.startswith(name)))
 
 
-def lay_out(found: Sequence[Measured], by: str, names: Sequence[str], iommu: str) -> Layout:
+def lay_out(
+    found: Sequence[Measured], by: str, names: Sequence[str], iommu: str, besides: Collection[Mode] = ()
+) -> Layout:
     """The columns for ``names`` in that order; without any, all that there are.
 
-    ``iommu`` (of boards only): `WIDEST`, `ALL`, or a mode.
+    ``iommu`` (of boards only): `WIDEST`, `ALL`, or a mode. ``besides``: what was measured and is not in
+    ``found``.
     """
     value = DIMENSIONS[by]
     values = list(names) or _natural(by, {value(item) for item in found} - {""})
@@ -91,8 +98,10 @@ def lay_out(found: Sequence[Measured], by: str, names: Sequence[str], iommu: str
             for mode in wanted:
                 columns.append(Column(label, str(mode)))
                 results.append(tuple(item for item in part if item.iommu_asked is mode))
-            if iommu == WIDEST and modes[1:]:
-                left_out[label] = tuple(modes[1:])
+            own_names = {label} if by == "board" else {item.target for item in part}
+            others = {mode for board, mode in besides if board in own_names} | set(modes[1:])
+            if iommu == WIDEST and others:
+                left_out[label] = tuple(mode for mode in MODES if mode in others)
     return Layout(tuple(columns), tuple(results), left_out)
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from lab.base.errors import ConfigError
 from lab.base.words import IommuMode, Status
 from lab.results.compare.build import compare
-from lab.results.compare.columns import ALL, BOARDS, WIDEST, dimension_of
+from lab.results.compare.columns import ALL, BOARDS, WIDEST, Mode, dimension_of
 from lab.results.compare.measured import Measured
 from lab.results.compare.model import Comparison
 from lab.results.look import MODES
@@ -55,10 +55,14 @@ def comparison(store: Store, request: Request) -> Comparison:
     query = request.query
     if not mode:
         query = replace(query, modes=(IommuMode(request.iommu),))
-    found = _of_runs(store, names, query) if by == "run" else _newest(store, by, names, query, request)
+    besides: set[Mode] = set()
+    if by == "run":
+        found = _of_runs(store, names, query)
+    else:
+        found, besides = _newest(store, by, names, query, request)
     if not found:
         raise ConfigError("nothing was measured that fits", hint="lab results list shows the runs")
-    return compare(found, by=by, names=names, iommu=request.iommu)
+    return compare(found, by=by, names=names, iommu=request.iommu, besides=besides)
 
 
 def _resolved(store: Store, request: Request) -> tuple[str, tuple[str, ...]]:
@@ -102,39 +106,50 @@ def _runs(store: Store, names: Sequence[str]) -> tuple[str, ...] | None:
         return None
 
 
-def _newest(store: Store, by: str, names: Sequence[str], query: Query, request: Request) -> list[Measured]:
-    """The newest results of every cell of every column; of boards those in the modes that are shown."""
+def _newest(
+    store: Store, by: str, names: Sequence[str], query: Query, request: Request
+) -> tuple[list[Measured], set[Mode]]:
+    """The newest results of every cell of every column, and in which modes boards were measured besides."""
     found: list[Measured] = []
-    if by in BOARDS:
-        query = _narrowed(query, by, tuple(names)) if names else query
-        if request.iommu != WIDEST:
-            found += store.latest(query, samples=request.samples)
-        else:
-            found += _of_widest_modes(store, query, request.samples)
-    elif by == "iommu":
+    besides: set[Mode] = set()
+    if by in BOARDS and request.iommu == WIDEST:
+        for board, part in _boards(store, by, names, query, request):
+            rows, others = _of_widest_modes(store, part, request.samples)
+            found += rows
+            besides |= {(board or target, mode) for target, mode in others}
+    elif by in BOARDS or by == "iommu":
         query = _narrowed(query, by, tuple(names)) if names else query
         found += store.latest(query, samples=request.samples)
     else:
         for name in names or _values(store, by, request):
             found += store.latest(_narrowed(query, by, (name,)), samples=request.samples)
     if by in ("target", "soc", "iommu"):
-        found += _never_measured(store, query, found)
-    return found
+        found += _never_measured(store, query, found, besides)
+    return found, besides
 
 
-def _of_widest_modes(store: Store, query: Query, samples: int) -> list[Measured]:
-    """The newest of all cells, and more samples of those in the mode of their target that translates most."""
-    newest = store.latest(query)
-    modes: dict[str, IommuMode] = {}
-    for row in newest:
-        mode = row.iommu_asked
-        if row.target not in modes or MODES.index(mode) < MODES.index(modes[row.target]):
-            modes[row.target] = mode
-    found: list[Measured] = [row for row in newest if modes[row.target] is not row.iommu_asked]
-    for mode in dict.fromkeys(modes.values()):
-        targets = tuple(target for target, widest in modes.items() if widest is mode)
+def _boards(
+    store: Store, by: str, names: Sequence[str], query: Query, request: Request
+) -> Iterator[tuple[str, Query]]:
+    """A query for all, or for each board of its own: they may have been measured in different modes."""
+    if by == "board":
+        for name in names or _values(store, by, request):
+            yield name, _narrowed(query, by, (name,))
+    else:
+        yield "", _narrowed(query, by, tuple(names)) if names else query
+
+
+def _of_widest_modes(store: Store, query: Query, samples: int) -> tuple[list[Measured], set[Mode]]:
+    """The newest of all cells in the mode of their target that translates most, and the other modes."""
+    measured = store.modes(query)
+    widest: dict[str, IommuMode] = {}
+    for target, mode in sorted(measured, key=lambda item: MODES.index(item[1])):
+        widest.setdefault(target, mode)
+    found: list[Measured] = []
+    for mode in dict.fromkeys(widest.values()):
+        targets = tuple(target for target, own in widest.items() if own is mode)
         found += store.latest(replace(query, targets=targets, modes=(mode,)), samples=samples)
-    return found
+    return found, {(target, mode) for target, mode in measured if widest[target] is not mode}
 
 
 def _narrowed(query: Query, by: str, names: tuple[str, ...]) -> Query:
@@ -149,8 +164,13 @@ def _narrowed(query: Query, by: str, names: tuple[str, ...]) -> Query:
     return replace(query, **values)  # type: ignore[arg-type]
 
 
-def _never_measured(store: Store, query: Query, found: Sequence[Measured]) -> list[Measured]:
-    """Cells that a run of the results that count planned, and that no run has any result of."""
+def _never_measured(
+    store: Store, query: Query, found: Sequence[Measured], besides: Collection[Mode]
+) -> list[Measured]:
+    """Cells that a run of the results that count planned, and that no run has any result of.
+
+    ``besides``: modes that are not shown.
+    """
     known: dict[CellKey, Measured] = {}
     for item in found:
         key = CellKey(item.target, item.iommu_asked, item.test)
@@ -165,6 +185,7 @@ def _never_measured(store: Store, query: Query, found: Sequence[Measured]) -> li
             cell.cell
             for cell in plan.cells
             if cell.target in targets
+            and (cell.target, cell.iommu) not in besides
             and (cell.target, cell.iommu, cell.test) not in known
             and (not query.modes or cell.iommu in query.modes)
             and (not query.suites or cell.suite in query.suites)
