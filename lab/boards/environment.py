@@ -80,6 +80,13 @@ def drivers(target: Target) -> list[str]:
     return [name for _, name, _ in _entries(target, ("targets", "main", "drivers"), listed)]
 
 
+def driver_arguments(target: Target, driver: str) -> Mapping[str, Any] | None:
+    """What the target's file gives ``driver``; None where it does not list it."""
+    listed = target.targets["main"].get("drivers") or {}
+    found = _entries(target, ("targets", "main", "drivers"), listed)
+    return next((arguments for _, name, arguments in found if name == driver), None)
+
+
 def binds(driver: str, offered: Iterable[str]) -> bool:
     """Whether one of the resources ``offered`` is what labgrid's ``driver`` binds to. Imports labgrid.
 

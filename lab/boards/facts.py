@@ -214,6 +214,13 @@ class Gpu(Strict):
         return self.since is None or version(release) >= version(self.since)
 
 
+class Uboot(Strict):
+    """The board's U-Boot in Debian: the package, and the folder that it has for the board."""
+
+    package: str
+    board: str
+
+
 class Kvm(Strict):
     """Whether Linux starts at EL2, so that the board can run virtual machines, and what that rests on."""
 

@@ -18,7 +18,7 @@ from lab.base.errors import ConfigError
 from lab.base.words import IommuMode
 from lab.base.yamlfile import Strict
 from lab.boards import facts
-from lab.boards.facts import Contiguous, Decoder, Gpu, Hookup, Iommu, Kvm
+from lab.boards.facts import Contiguous, Decoder, Gpu, Hookup, Iommu, Kvm, Uboot
 from lab.boards.vmm import Vmm
 
 if TYPE_CHECKING:
@@ -46,10 +46,11 @@ class Boot(Strict):
 
     ``dtb`` is the device tree's file in the kernel's package; the board gets that tree, at the address
     ``tree``, instead of the one that its firmware has. ``loader`` is what starts Linux: the strategy
-    knows U-Boot.
+    knows U-Boot. ``uboot``: that of Debian for the board, to look things up in.
     """
 
     loader: Literal["u-boot", "depthcharge", "fastboot"] = "u-boot"
+    uboot: Uboot | None = None
     dtb: str | None = None
     tree: str = "${fdt_addr_r}"
 

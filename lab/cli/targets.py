@@ -84,10 +84,10 @@ def check(
     as_json: Json = False,
     mirror: Annotated[str | None, typer.Option(help="Debian mirror to take the kernels from.")] = None,
 ) -> None:
-    """Hold facts against Debian's arm64 kernels and labgrid; exit code 1 where one is wrong.
+    """Hold facts against Debian's arm64 kernels, U-Boot and labgrid; exit code 1 where one is wrong.
 
-    Device trees, modules, configuration and texts of the kernels that the image's recipe names; the first
-    time they are downloaded (180 MB). With names every fact is shown, without only what is wrong.
+    Device trees, modules, configuration and words of the kernels that the image's recipe names; the first
+    time they are downloaded (200 MB). With names every fact is shown, without only what is wrong.
     """
     from lab.boards.checks import check as hold
     from lab.boards.target import load_target
@@ -97,7 +97,7 @@ def check(
 
     targets: list[Target] = [load_target(name) for name in names or all_names()]
     images = {target.image: Kernels.of(target.image, use_mirror=mirror) for target in targets}
-    reports = [hold(target, images[target.image].found) for target in targets]
+    reports = [hold(target, images[target.image].found, use_mirror=mirror) for target in targets]
     missing = {name: why for image in images.values() for name, why in image.missing.items()}
     if as_json:
         ui.out.print_json(json.dumps(as_data(reports, missing)))

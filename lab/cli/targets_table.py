@@ -15,8 +15,8 @@ Made by `lab targets table` from the files in `targets/`; a test holds it agains
 No board was at hand. Facts are
 
 - **verified** where `lab targets check` holds them against Debian's arm64 kernels, that of trixie and the
-  newest in trixie-backports (device tree, modules, configuration, texts of drivers), and against labgrid's
-  classes: whatever the last two columns leave;
+  newest in trixie-backports (device tree, modules, configuration, words of drivers), against Debian's U-Boot
+  where it has one for the board, and against labgrid's classes: whatever the last two columns leave;
 - **read from source** where a driver's source, which the file names, states them, and a board has yet to
   confirm them;
 - **unverified** where no source states them; the file says what they rest on.

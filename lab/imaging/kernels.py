@@ -67,6 +67,12 @@ class KernelFiles:
             raise ConfigError(f"kernel {self.release} has no device tree '{name}'")
         return path
 
+    @property
+    def memory(self) -> int:
+        """Bytes that the kernel takes where it is started (Linux, Documentation/arch/arm64/booting.rst)."""
+        size: int = struct.unpack_from("<Q", self._content(None), 16)[0]
+        return size
+
     def dtbs(self) -> list[str]:
         """The names of all device trees."""
         folder = self.path / "dtb"

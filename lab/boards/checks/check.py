@@ -7,19 +7,22 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from lab.base.errors import ConfigError
-from lab.boards.checks import drivers, gear, tree, unseen
+from lab.boards.checks import drivers, gear, loader, tree, unseen
 from lab.boards.checks.finding import Finding, State, ok, wrong
 from lab.boards.devicetree import DeviceTree
+from lab.boards.facts import Uboot
 from lab.boards.target import Target
+from lab.imaging.firmware import uboot
 from lab.imaging.kernels import KernelFiles
 
 LABGRID = "labgrid"
+LOADER = "u-boot"
 NOBODY = "nothing here"
 
 
 @dataclass(frozen=True)
 class Report:
-    """What was found. ``by_witness``: a kernel's release, "labgrid" or "nothing here" -> its findings."""
+    """What was found. ``by_witness``: a kernel's release, "u-boot", "labgrid", "nothing here" -> findings."""
 
     target: Target
     by_witness: dict[str, list[Finding]] = field(default_factory=dict)
@@ -43,14 +46,31 @@ class Report:
         ]
 
 
-def check(target: Target, kernels: Sequence[KernelFiles]) -> Report:
-    """Hold all of the target's facts against the kernels and labgrid. Imports labgrid (0.6 s)."""
+def check(target: Target, kernels: Sequence[KernelFiles], *, use_mirror: str | None = None) -> Report:
+    """Hold all of the target's facts against the kernels, U-Boot and labgrid. Imports labgrid (0.6 s).
+
+    U-Boot comes from the cache or the mirror; raises LabError where that does not answer.
+    """
     report = Report(target)
     for kernel in kernels:
         report.by_witness[kernel.release] = list(_kernel(target, kernel))
+    if target.boot.uboot is not None:
+        report.by_witness[LOADER] = list(_loader(target, target.boot.uboot, kernels, use_mirror))
     report.by_witness[LABGRID] = list(gear.findings(target))
     report.by_witness[NOBODY] = list(unseen.findings(target))
     return report
+
+
+def _loader(
+    target: Target, named: Uboot, kernels: Sequence[KernelFiles], use_mirror: str | None
+) -> Iterator[Finding]:
+    try:
+        firmware = uboot(named.package, named.board, use_mirror=use_mirror)
+    except ConfigError as error:
+        yield wrong("boot.uboot", str(error))
+    else:
+        yield ok("boot.uboot", "is there")
+        yield from loader.findings(target, firmware, list(kernels))
 
 
 def _kernel(target: Target, kernel: KernelFiles) -> Iterator[Finding]:
