@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 
 import typer
@@ -101,9 +100,6 @@ app.command(
 
 def main() -> None:
     """Entry point of the ``lab`` command."""
-    # What imports and a store's rows make is no garbage: to look through it every 700 objects takes a tenth
-    # of a short command's time.
-    gc.set_threshold(20_000, 20, 20)
     try:
         app()
     except SharelabError as error:
