@@ -18,9 +18,13 @@ from lab.base.words import IommuMode, Status, Verdict
 from lab.cli.app import app
 from lab.results.compare import Comparison, compare
 from lab.results.compare.gather import Request, comparison
+from lab.results.compare.model import FigureLine
 from lab.results.compare.page import page
+from lab.results.compare.statistics import summary
 from lab.results.compare.terminal import ComparisonView
+from lab.results.compare.words import value
 from lab.results.compare.write import as_csv, as_json, markdown
+from lab.results.figures import FIGURES, Kind
 from lab.results.store import Store
 from tests.browser import DESKTOP, PHONE, Open, browse, chromium, fits  # noqa: F401
 from tests.results.sample import result
@@ -216,3 +220,18 @@ def test_lab_compare(store: Path, tmp_path: Path) -> None:
     ):
         lab(store, *SOCS, "-o", str(tmp_path / name))
         assert (tmp_path / name).read_text(encoding="utf-8").startswith(start), name
+
+
+@pytest.mark.parametrize(
+    ("samples", "text"),
+    [
+        ([2.0, 2.01, 2.02], "2.01 ± 0.02"),
+        ([1.0, 2.0, 3.0, 2.0, 1.5], "1.1–3.0"),  # noqa: RUF001
+        ([0.5, 2.0], "1 ± ?"),
+        ([2.0], "2"),
+    ],
+)
+def test_an_interval_says_no_more_than_is_known(samples: list[float], text: str) -> None:
+    (figure,) = (figure for figure in FIGURES if figure.kind is Kind.RATE)
+    line = FigureLine(figure, (summary(samples, logarithmic=True),), (None,), 0)
+    assert value(line, 0) == text

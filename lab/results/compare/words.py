@@ -14,6 +14,8 @@ NOTHING = "no difference shown"
 UNEXPECTED, FLAKY = "≠", "~"
 WHY = "why they differ"
 DASH = "–"  # noqa: RUF001
+OPEN = 10
+"""An interval whose ends are so many times apart says nothing."""
 
 
 def figure_title(line: FigureLine) -> str:
@@ -34,7 +36,8 @@ def cell_figure(line: FigureLine, number: int) -> str:
 def value(line: FigureLine, number: int) -> str:
     """``2.45 ± 0.02``, ``0.21-0.45``, ``2``; empty where there is none. In the unit of the title.
 
-    Where the interval is wide, its middle would say more than is known.
+    Where the interval is wide, its middle would say more than is known; where it is so wide that it says
+    nothing (two samples can do that), its ends would: ``890 ± ?``.
     """
     found = line.values[number]
     if found is None:
@@ -48,6 +51,8 @@ def value(line: FigureLine, number: int) -> str:
     if mean and reach <= abs(mean) / 4:
         places = len(digits(mean).partition(".")[2])
         return f"{digits(mean)} ± {_rounded_up(reach, places)}"
+    if high > OPEN * low:
+        return f"{digits(mean)} ± ?"
     return f"{digits(low, 2)}{DASH}{digits(high, 2)}"
 
 
