@@ -9,6 +9,7 @@ later is about the lease.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -47,6 +48,7 @@ def main() -> int:
     die_with_parent()
     if os.getppid() != int(sys.argv[2]):
         return 0
+    gc.set_threshold(20_000, 20, 20)  # as in lab.cli: what imports make is no garbage
     events = EventWriter(int(sys.argv[1]))
     # First what a rack needs, then labgrid: it is imported while the rack starts.
     from lab.boards.target import load_target
