@@ -104,6 +104,10 @@ class Decoder(Strict):
     notes: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
 
+    def __hash__(self) -> int:
+        """By what tells the decoders of a board apart; the tables among the facts have no hash."""
+        return hash((self.name, self.device))
+
     @property
     def modules(self) -> tuple[str, ...]:
         """All modules that the decoder's driver consists of."""

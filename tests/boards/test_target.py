@@ -52,6 +52,13 @@ def test_virtual_decoders_agree_with_the_machine(name):
     assert list(bits) == [decoder.dma_mask for decoder in target.decoders]
 
 
+@pytest.mark.parametrize("name", names())
+def test_decoders_can_be_the_keys_of_a_table(name):
+    """Of runs' own tables, for one: `lab.runs.beside` starts a program for each."""
+    decoders = load_target(name).decoders
+    assert len(dict.fromkeys(decoders)) == len(decoders)
+
+
 def test_unknown_target_names_the_known_ones():
     with pytest.raises(ConfigError, match=r"unknown target 'virt-smm'.*virt-cma, virt-dma32, virt-smmu"):
         load_target("virt-smm")
