@@ -86,8 +86,9 @@ def check(
 ) -> None:
     """Hold facts against Debian's arm64 kernels, U-Boot and labgrid; exit code 1 where one is wrong.
 
-    Device trees, modules, configuration and words of the kernels that the image's recipe names; the first
-    time they are downloaded (200 MB). With names every fact is shown, without only what is wrong.
+    Device trees, modules, configuration and words of the kernels that the image's
+    recipe names; the first time they are downloaded (200 MB). With names every
+    fact is shown, without only what is wrong.
     """
     from lab.boards.checks import check as hold
     from lab.boards.target import load_target

@@ -111,7 +111,7 @@ def _iommu(target: Target, nodes: Nodes) -> Iterator[Finding]:
     if not kinds:
         return
     counts = {kind: len(treefacts.find(nodes, kind)) for kind in kinds}
-    said = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+    said = "; ".join(f"{kind}: {count}" for kind, count in counts.items() if count)
     yield settle("iommu.compatible", any(counts.values()), said, f"no node is {' or '.join(kinds)}")
     if target.iommu.device is not None:
         found = [node for kind in kinds for node in treefacts.find(nodes, kind)]
