@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from lab.base.errors import BoardError, ConfigError, LabError, SharelabError
 from lab.base.words import IommuMode
+from lab.boards import switch
 from lab.boards.errors import LostBoardError
 from lab.boards.target import Target
 from lab.boards.vmm import Vmm
@@ -76,7 +77,12 @@ class Board:
 
         A board that went on from a snapshot has ``restored`` in the place of the first three."""
         self.snapshot = ""
-        """What the last boot had to do with snapshots: "restored KEY", "saved KEY", or why neither."""
+        """What the last boot had to do with snapshots: "restored KEY", "saved KEY", or why neither; or that
+        there was no boot."""
+        self.switching = False
+        """Whether `boot` may change the decoders' mode while the board runs, where no more differs.
+
+        Devices other than the decoders keep the mode that they were booted in."""
         self._environment = environment
         self._labgrid = environment.get_target("main")
         self._strategy = self._labgrid.get_strategy()
@@ -153,9 +159,30 @@ class Board:
         wanted = self.target.mode(str(mode))
         if self.mode is wanted and self._answers():
             return
-        self.invalidate()
-        self._guarded(lambda: self._boot(wanted))
+        if self._switchable(wanted):
+            self.mode = None
+            self._guarded(lambda: self._switch(wanted))
+        else:
+            self.invalidate()
+            self._guarded(lambda: self._boot(wanted))
         self.mode = wanted
+
+    def _switchable(self, mode: IommuMode) -> bool:
+        """Whether it runs, and may be brought into ``mode`` as it is."""
+        allowed = self.switching and self.mode is not None and switch.possible(self.target, self.mode, mode)
+        return allowed and self._answers()
+
+    def _switch(self, mode: IommuMode) -> None:
+        """Into ``mode`` without a boot."""
+        begin = time.monotonic()
+        self.end_guest()
+        kind = GROUP_TYPE[mode]
+        assert kind is not None
+        switch.switch(self.agent, self.target, kind)
+        self.verified = self._verify(mode)
+        self._facts = None
+        self.snapshot = "switched while it ran"
+        self.times = {"switched": time.monotonic() - begin}
 
     def guest(self, vmm: Vmm | None = None) -> Guest:
         """The guest of the virtual machine ``vmm`` (by default the target's): the running one or a new one.

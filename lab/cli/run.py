@@ -80,6 +80,13 @@ def run(
             show_default=False,
         ),
     ] = None,
+    switch: Annotated[
+        bool,
+        typer.Option(
+            "--switch",
+            help="Change the decoders' IOMMU mode while the board runs, where that is enough.",
+        ),
+    ] = False,
     soc: Annotated[
         list[str] | None,
         typer.Option(metavar="SOC", help="On the lab's boards with this SoC; repeat for more."),
@@ -139,6 +146,7 @@ def run(
             iommu=iommu,
             keyword=keyword,
             snapshot=snapshot,
+            switch=switch,
             vmm=tuple(vmm or ()),
             results=results.absolute(),
             command=shlex.join(["lab", *sys.argv[1:]]),

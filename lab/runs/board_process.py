@@ -64,7 +64,9 @@ def main() -> int:
                 target = target.with_vmm(order["vmm"])
             modes = parse_modes(order["iommu"], target)
             place = "" if order["leased"] else place_from_environment()
-            lab = Lab(target, place=place, events=events, snapshots=order["snapshot"])
+            lab = Lab(
+                target, place=place, events=events, snapshots=order["snapshot"], switching=order["switch"]
+            )
             stack.callback(lab.close)
             lab.prepare()
         except SharelabError as error:

@@ -41,8 +41,11 @@ class Lab:
         place: str | None,
         events: EventWriter | None = None,
         snapshots: bool | None = None,
+        switching: bool = False,
     ) -> None:
         """``snapshots``: let a virtual board go on from saved boots; None: as LAB_SNAPSHOT says.
+
+        ``switching``: let a running board change its decoders' mode where it can do so without a boot.
 
         ``place``: a labgrid place, empty while it is not known which; None for a rack of its own.
         """
@@ -55,6 +58,7 @@ class Lab:
         self._remote = place is not None
         self._events = events or EventWriter(None)
         self._use_snapshots = snapshots_from_environment() if snapshots is None else snapshots
+        self._switching = switching
         self._stack = ExitStack()
         self._image: Image | None = None
         self._directory: Path | None = None
@@ -244,6 +248,7 @@ class Lab:
                 snapshots=own.snapshots(self.target.name) if own is not None else None,
                 name=self.place,
             )
+            self._board.switching = self._switching
             self._stack.callback(self._switch_off)
         return self._board
 

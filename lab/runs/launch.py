@@ -97,6 +97,7 @@ class BoardProcess:
             "iommu": request.iommu,
             "vmm": request.vmm,
             "snapshot": request.snapshot,
+            "switch": request.switch,
             "run": request.id,
             "leased": leased,
         }

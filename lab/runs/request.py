@@ -21,6 +21,7 @@ class Request:
     """A run to do. ``iommu``: a ``MODE,...`` list, None for each target's own modes.
 
     ``snapshot``: whether virtual boards go on from saved boots; None: as LAB_SNAPSHOT says.
+    ``switch``: change modes while a board runs, where that is enough.
     ``vmm``: ``KEY=VALUE`` pairs over each target's ``vmm:`` section.
     ``results``: the folder that holds the folders of runs.
 
@@ -36,6 +37,7 @@ class Request:
     keyword: str | None = None
     command: str = ""
     snapshot: bool | None = None
+    switch: bool = False
     vmm: tuple[str, ...] = ()
     id: str
     leased: bool = False

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from lab.places import Session
     from lab.runs.leased import Watcher
 
+SWITCHED = frozenset({"board"})
+"""Suites whose cells have no device before an IOMMU but the decoder."""
+
 STOP = 3.0
 """Seconds that boards have to go off when a run is ended: a cancelled CI job is killed soon after."""
 
@@ -58,6 +61,12 @@ def checked(request: Request, jobs: list[Job]) -> list[Target]:
     except OSError as error:
         raise ConfigError(f"cannot be made ({error.strerror})", file=request.results) from None
     Expectations().check()
+    others = sorted({suite.name for suite in request.suites} - SWITCHED)
+    if request.switch and others:
+        raise ConfigError(
+            f"--switch is for suite {' '.join(SWITCHED)}, not for {', '.join(others)}",
+            hint="devices other than the decoders keep the mode that they were booted in",
+        )
     targets = [load_target(job.target) for job in jobs]
     for job, target in zip(jobs, targets, strict=True):
         if target.no_decoder:
