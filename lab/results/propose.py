@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from textwrap import shorten
 
 from lab.base.words import Status
 from lab.results.expectations import Expectation, Expectations
@@ -14,6 +15,9 @@ from lab.results.model import CellKey, Result, state_of
 
 NO_LINK = "LINK"
 """Stands where a link has to be put: a file with it is refused, so nobody commits it as it is."""
+
+REASON = 160
+"""Characters of a proposed reason: an exception may have whole objects in its message."""
 
 _HEAD = """\
 # What is known of single cells. Most specific wins: board/, soc/, all.txt (docs/expectations.md).
@@ -90,7 +94,7 @@ def propose(
                 else expectations.for_board(cell.place or cell.target)
             )
             kind = "flake" if cell.key in wavering else "fail"
-            reason = " ".join((cell.reason or cell.expected_reason or "say why").split())
+            reason = shorten(cell.reason or cell.expected_reason or "say why", REASON, placeholder=" ...")
             changed.add(path, Expectation(
                 kind, state_of(cell) if kind == "fail" else "", str(cell.iommu_asked), cell.test, reason, link
             ))  # fmt: skip
