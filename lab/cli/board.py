@@ -29,6 +29,7 @@ def power(
 ) -> None:
     """Switch a board that you have reserved, or say whether it is on."""
     from lab.base.errors import LabError
+    from lab.boards.reach import unreachable
 
     with OwnBoard(place, coordinator) as found:
         driver = found.driver("PowerProtocol")
@@ -38,7 +39,7 @@ def power(
             get = getattr(driver, "get", None)
             state = {None: "cannot be asked", True: "on", False: "off"}[get() if get else None]
         except Exception as error:  # labgrid, requests and whatever the model uses have no common root
-            raise LabError(f"{found.name}: power {action} failed ({error})") from error
+            raise LabError(f"{found.name}: power {action} failed ({unreachable(error) or error})") from error
         ui.out.print(f"{found.name}: power {state}", markup=False, soft_wrap=True)
 
 

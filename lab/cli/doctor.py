@@ -73,7 +73,7 @@ def _findings(file: Path | None, coordinator: str | None) -> Iterator[tuple[str,
     session = None if network.obstacle(*network.split(address)) else _connected(address)
     if session is None:
         named = bool(coordinator or lab or "LG_COORDINATOR" in os.environ or address_file().exists())
-        yield title, network.unreachable(address, named=named)
+        yield title, network.unreachable(address, named=named, file=str(file or ""))
         return
     with session:
         yield title, ok("answers", "yes")

@@ -30,6 +30,9 @@ STAGES = {"restored": "restored", "uboot": "U-Boot", "linux": "Linux", "agent": 
 PROBE = 5
 """Seconds for ssh to say whether the board is up."""
 
+SSH_FAILED = 255
+"""ssh's own exit status."""
+
 
 def find_board(
     name: str | None, directory: Path | None, coordinator: str | None = None

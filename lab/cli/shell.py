@@ -7,6 +7,7 @@ import select
 import subprocess
 import sys
 import termios
+import time
 import tty
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ import typer
 from lab.base import ui
 from lab.base.errors import LabError
 from lab.cli.coordinator import Address
-from lab.cli.own_board import LOST, OwnBoard, find_board, warned
+from lab.cli.own_board import LOST, SSH_FAILED, OwnBoard, find_board, warned
 from lab.cli.remote import BoardName, Directory, Iommu, RackBoard
 
 GUEST_SHELL = """
@@ -45,6 +46,9 @@ except OSError:
 
 END_OF_FILE = b"\x04"
 
+CONNECT = 15
+"""Seconds for a board to answer ssh: a rack takes connections for one that is silent."""
+
 
 def shell(
     board: BoardName = None,
@@ -55,7 +59,7 @@ def shell(
 ) -> None:
     """Open a shell on a board that you have reserved, or of the rack here; it is booted where it is off."""
     with find_board(board, directory, coordinator) as found:
-        ssh = ["ssh", "-o", "LogLevel=ERROR", *found.destination]
+        ssh = ["ssh", "-o", "LogLevel=ERROR", "-o", f"ConnectTimeout={CONNECT}", *found.destination]
         if guest:
             _guest_shell(found, ssh)
             return
@@ -73,8 +77,11 @@ def _watched(found: OwnBoard, ssh: list[str]) -> int:
     def say(text: str) -> None:
         ui.err.print(f"\r\nlab: {text}\r", markup=False, soft_wrap=True)
 
+    began = time.monotonic()
     with warned(found.lease, say):
         status = run_command(found.lease, ssh, say)
+    if status == SSH_FAILED and time.monotonic() - began < 2 * CONNECT:
+        say(f"is {found.name} up? lab console shows what it says")
     return LOST if found.lease.lost.is_set() else status
 
 

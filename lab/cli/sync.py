@@ -96,10 +96,9 @@ def next_steps(lab: LabFile, session: Session) -> None:
     for exporter, names in without.items():
         text = f"exporter {exporter} does not offer all that these need: {', '.join(names)}"
         ui.err.print(f"{text}  (lab doctor {lab.path})", soft_wrap=True, markup=False)
-    new = [place.name for place in here if place.health is Health.UNKNOWN]
+    new = [place for place in here if place.health is Health.UNKNOWN]
     if new:
-        text = f"without health, so nobody gets them yet: {', '.join(new)}"
+        text = f"without health, so nobody gets them yet: {', '.join(place.name for place in new)}"
         ui.err.print(text, soft_wrap=True, markup=False)
-        ui.err.print(
-            f"  lab health {new[0]} tries it; lab heal {new[0]} trusts it", soft_wrap=True, markup=False
-        )
+        tries = next((f"lab health {place.name} tries it; " for place in new if place.target), "")
+        ui.err.print(f"  {tries}lab heal {new[0].name} trusts it", soft_wrap=True, markup=False)

@@ -71,7 +71,7 @@ def up(
             _end_rack()
             raise
     with connect(_address(directory)) as session:
-        _how_to(session, directory)
+        _how_to(session, directory, file)
         if lab:
             next_steps(lab, session)
 
@@ -213,7 +213,7 @@ def _places(session: Session, names: dict[str, Target]) -> None:
             session.set_health(name, Health.HEALTHY)
 
 
-def _how_to(session: Session, directory: Path) -> None:
+def _how_to(session: Session, directory: Path, file: Path | None) -> None:
     from lab.cli.boards import picture
 
     for _ in session.events(pause=0.1, idle=0.5):
@@ -226,10 +226,9 @@ def _how_to(session: Session, directory: Path) -> None:
         ("try", f"lab reserve soc={socs[0]} --for 1h, then lab boot, lab shell, lab console, lab release"),
         ("stop", "lab down"),
         ("logs", f"{directory}/*.log"),
-        (
-            "real boards",
-            "describe them in LAB.yaml: lab down, then lab up --lab LAB.yaml (docs/first-board.md)",
-        ),
+        ("changes", f"in {file}: lab down, then lab up --lab {file}")
+        if file
+        else ("real boards", "in LAB.yaml: lab down, then lab up --lab LAB.yaml (docs/first-board.md)"),
         ("from elsewhere", f"ssh -L 20408:{session.address} {socket.gethostname()}, then lab boards there"),
     ]
     ui.out.print(f"\ncoordinator {session.address}")

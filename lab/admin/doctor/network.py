@@ -94,17 +94,20 @@ def exposure(address: str) -> Iterator[Finding]:
         yield ok("exposed", "no: it listens on loopback only")
 
 
-def unreachable(address: str, *, named: bool) -> Finding:
-    """Nobody answers as a coordinator: why, as far as it shows. ``named``: someone said that it is there."""
+def unreachable(address: str, *, named: bool, file: str = "") -> Finding:
+    """Nobody answers as a coordinator: why, as far as it shows.
+
+    ``named``: someone said that it is there; ``file``: of the lab, where there is one.
+    """
     host, port = split(address)
     said = obstacle(host, port)
     if said and not named:
         text = "no, and none was named: `lab run` starts virtual boards of its own"
-        return info("answers", text, *_beginnings(port))
+        return info("answers", text, *_beginnings(port, file))
     if not said:
         return bad("answers", f"something listens at {address}, but it is no labgrid coordinator")
     if is_loopback(host):
-        return bad("answers", f"no: {said}", *_beginnings(port))
+        return bad("answers", f"no: {said}", *_beginnings(port, file))
     return bad(
         "answers",
         f"no: {said}",
@@ -113,10 +116,11 @@ def unreachable(address: str, *, named: bool) -> Finding:
     )
 
 
-def _beginnings(port: int) -> tuple[str, ...]:
+def _beginnings(port: int, file: str) -> tuple[str, ...]:
+    up = f"lab up --lab {file}  # the lab of this file" if file else "lab up  # a lab of virtual boards"
     return (
-        "lab up  # a lab of virtual boards on this machine",
-        "lab units LAB.yaml  # a coordinator as a service, here or elsewhere",
+        f"{up} on this machine, until lab down",
+        f"lab units {file or 'LAB.yaml'}  # a coordinator as a service, here or elsewhere",
         *tunnel("LAB-MACHINE", port),
     )
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 
 def render(template: str, **values: Any) -> str:
     """The text of ``template`` (its path in this folder) with ``values`` in it."""
+    from jinja2 import (
+        Environment,
+        PackageLoader,
+        StrictUndefined,
+    )  # the command line's every start is quicker
+
     environment = Environment(
         loader=PackageLoader("lab.admin"),
         undefined=StrictUndefined,
