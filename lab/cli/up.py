@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 EXPORTER = "virtual"
 LISTEN = "127.0.0.1:20408"
 TARGETS = ["virt-smmu", "virt-dma32"]
+PATIENCE = 10.0
+"""Seconds until exporters and janitor are up, as a rule a second or two; what is not there then is shown so."""
 
 
 def up(
@@ -216,9 +219,11 @@ def _places(session: Session, names: dict[str, Target]) -> None:
 def _how_to(session: Session, directory: Path, file: Path | None) -> None:
     from lab.cli.boards import picture
 
-    for _ in session.events(pause=0.1, idle=0.5):
-        if all(one.live for one in session.places()) or session.online is False:
-            break  # the exporter needs a second
+    end = time.monotonic() + PATIENCE
+    for _ in session.events(pause=0.1, idle=0.3):
+        ready = all(one.live for one in session.places()) and session.janitor() is not None
+        if ready or time.monotonic() > end:
+            break
     ui.out.print(picture(session, {}))
     host = session.address.rpartition(":")[0]
     socs = [one.soc for one in session.places() if one.soc] or ["NAME"]

@@ -28,7 +28,7 @@ FREE_AFTER = 15.0
 """Seconds. The issue promises 5, which an idle machine keeps; the time is printed."""
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def silent() -> Iterator[int]:
     """A port that takes every connection and never says anything: a board's equipment that hangs."""
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -48,15 +48,16 @@ def silent() -> Iterator[int]:
             one.close()
 
 
-@pytest.fixture
-def light(tmp_path: Path, silent: int) -> Iterator[LightLab]:
+@pytest.fixture(scope="module")
+def light(tmp_path_factory: pytest.TempPathFactory, silent: int) -> Iterator[LightLab]:
     """One place, whose power switch never answers."""
-    with LightLab(tmp_path / "lab") as lab:
+    folder = tmp_path_factory.mktemp("lab")
+    with LightLab(folder) as lab:
         group = {
             "NetworkPowerPort": {"model": "rest", "host": f"http://127.0.0.1:{silent}/", "index": "0"},
             "NetworkSerialPort": {"host": "127.0.0.1", "port": silent, "protocol": "raw", "speed": 115200},
             "NetworkService": {"address": "127.0.0.1", "username": "root", "port": silent},
-            "TFTPProvider": {"internal": f"{tmp_path}/", "external": ""},
+            "TFTPProvider": {"internal": f"{folder}/", "external": ""},
         }
         lab.start_exporter("light", {"rock": group})
         lab.start_janitor()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ NAMES = ("one", "two", "three")
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LightLab]:
-    with LightLab(tmp_path_factory.mktemp("lab")) as lab:
+    with LightLab(tmp_path_factory.mktemp("lab"), "lab.places.coordinator") as lab:
         with connect(lab.address) as session:
             lab.add_places(session, *NAMES, exporter=None)
         lab.start_janitor()
@@ -121,8 +122,7 @@ def test_after_a_restart_of_the_coordinator_everyone_has_what_he_had(lab: LightL
     assert timed.info.timed
     with connect(lab.address, user="bob") as other:
         waiter = Waiter(lambda: other.reserve({"name": "one"}, wait=120))
-        time.sleep(17)  # the coordinator saves its places every 15 s
-        lab.kill("coordinator")
+        lab.kill("coordinator", signal.SIGTERM)  # it saves its places; tests/places/test_chaos.py kills it
         lab.start_coordinator()
         held.check()
         assert session.place("one").acquired == held.holder
