@@ -60,9 +60,9 @@ def up(
     else:
         found = _targets(targets or ([] if lab else TARGETS)) if boards else []
         names = {f"{target.name}-{number}": target for target in found for number in range(1, boards + 1)}
+        exporters = _real_exporters(lab) if lab else {}
         address = _free(listen or (lab.coordinator.listen if lab else LISTEN))
-        exporters = {EXPORTER: str(_rack(names))} if names else {}
-        exporters |= _real_exporters(lab) if lab else {}
+        exporters |= {EXPORTER: str(_rack(names))} if names else {}
         try:
             with ui.task("coordinator"):
                 supervisor.start(directory, supervisor.Plan(address, str(_coordinator_state()), exporters))
