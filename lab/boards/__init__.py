@@ -8,7 +8,7 @@ beforehand in the background by ``preload``.
 from __future__ import annotations
 
 from lab.boards.board import Board, preload
-from lab.boards.errors import CallError, LostBoardError, LostGuestError
+from lab.boards.errors import CallError, LostBoardError, LostGuestError, UnreachableError
 from lab.boards.facts import Decoder
 from lab.boards.target import Target, load_target
 from lab.boards.vmm import Vmm
@@ -20,6 +20,7 @@ __all__ = [
     "LostBoardError",
     "LostGuestError",
     "Target",
+    "UnreachableError",
     "Vmm",
     "load_target",
     "preload",

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from lab.base.errors import BoardError, ConfigError, LabError, SharelabError
 from lab.base.words import IommuMode
 from lab.boards import switch
-from lab.boards.errors import LostBoardError
+from lab.boards.errors import LostBoardError, UnreachableError
+from lab.boards.reach import unreachable
 from lab.boards.target import Target
 from lab.boards.vmm import Vmm
 
@@ -401,11 +402,14 @@ class Board:
     def _failure(self, error: Exception) -> LostBoardError:
         message = error.message if isinstance(error, (LabError, BoardError)) else _text(error)
         name = self.name
+        kind = LostBoardError
+        if why := unreachable(error):
+            kind, message = UnreachableError, f"its power or serial line cannot be reached ({why})"
         detail = [self.last_words()]
         if extra := getattr(error, "detail", ""):
             detail.append(extra)
         last = [self._console.tail(1), self._rack_log(1)]
-        return LostBoardError(
+        return kind(
             message if message.startswith(name) else f"{name}: {message}",
             hint=" | ".join(line.strip() for line in last if line.strip()),
             detail="\n".join(detail),

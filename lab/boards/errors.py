@@ -17,6 +17,10 @@ class LostBoardError(LabError):
         self.detail = detail
 
 
+class UnreachableError(LostBoardError):
+    """The board's power or serial line cannot be reached. Nothing is known about the board."""
+
+
 class LostGuestError(LostBoardError):
     """The guest or its VMM did not come up, or was lost. The board itself may be well."""
 

@@ -213,6 +213,11 @@ class BoardView:
         line = f"board    {escape(self._place):12} {mode:12} {shown}  [dim]verified: {escape(verified)}[/]"
         err.print(line, soft_wrap=True)
 
+    def _on_outage(self, reason: str, patience: float) -> None:
+        self._update(detail="waiting for the board's equipment")
+        words = f"{escape(reason.removeprefix(f'{self._place}: '))}; waiting for it, {patience:.0f} s at most"
+        err.print(f"[yellow]wait[/]     {escape(self._place):12} {words}", soft_wrap=True)
+
     def _on_begin(self, test: str, iommu: str, attempt: int) -> None:
         again = f" (attempt {attempt})" if attempt > 1 else ""
         self._update(detail=f"{iommu}  {escape(test.rpartition('::')[2])}{again}")

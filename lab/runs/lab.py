@@ -19,6 +19,7 @@ from lab.rack.machine import machine
 from lab.runs.events import EventWriter
 from lab.runs.holding import Holding
 from lab.runs.offered import own_tree, place_environment
+from lab.runs.outage import PATIENCE, outlast
 
 MAX_FAILED_BOOTS = 2
 """Boots in one IOMMU mode that may fail before the rest of its cells are MISS without another try."""
@@ -191,7 +192,10 @@ class Lab:
             self._events.emit("boot", mode=str(mode))
         try:
             self._join_early_boot()
-            board = self._boot(mode)
+            if self.holding is not None and self._told_times:  # it was up before: not dead, but cut off
+                board = outlast(lambda: self._boot(mode), self.holding.check, self._tell_outage)
+            else:
+                board = self._boot(mode)
         except LabError as error:
             failures.append(error.message)
             raise
@@ -201,6 +205,9 @@ class Lab:
             verified = f"{board.verified}, {board.snapshot}" if board.snapshot else board.verified
             self._events.emit("booted", mode=str(mode), times=board.times, verified=verified)
         return board
+
+    def _tell_outage(self, reason: str) -> None:
+        self._events.emit("outage", reason=reason, patience=PATIENCE)
 
     def boot_early(self, mode: IommuMode) -> None:
         """Begin to boot while pytest still collects; the first ``board`` waits for it.

@@ -73,8 +73,9 @@ def test_a_cut_of_twenty_seconds_gives_no_wrong_verdict(lab):
                 assert time.monotonic() < deadline, (folder / "run.log").read_text()
                 time.sleep(0.1)
             lab.cable("down")
-            time.sleep(CUT)
-            assert process.poll() is None, (folder / "run.log").read_text()
+            cut = time.monotonic()
+            while process.poll() is None and time.monotonic() < cut + CUT:
+                time.sleep(0.1)
             lab.cable("up")
             code = process.wait(180)
         finally:
