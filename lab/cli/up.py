@@ -22,7 +22,7 @@ EXPORTER = "virtual"
 LISTEN = "127.0.0.1:20408"
 TARGETS = ["virt-smmu", "virt-dma32"]
 PATIENCE = 10.0
-"""Seconds until exporters and janitor are up, as a rule a second or two; what is not there then is shown so."""
+"""Seconds until exporters and janitor are up, as a rule one or two; what is not there then is shown so."""
 
 
 def up(
