@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -79,6 +80,30 @@ def list_images(as_json: Json = False) -> None:
         kernel = _kernels(one.image)
         table.add_row(mark, one.image.name, one.image.digest[:7], kernel, size, age)
     ui.out.print(table)
+
+
+@app.command("streams")
+def list_streams(as_json: Json = False) -> None:
+    """Make H.264, HEVC, VP8 and VP9 streams with the hash of every frame: images/streams.yaml."""
+    from lab.imaging.streams import streams
+
+    with ui.task("streams"):
+        found = streams()
+    if as_json:
+        rows = [{**asdict(one), "path": str(one.path)} for one in found]
+        ui.out.print_json(json.dumps(rows))
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("CODEC", "SIZE"):
+        table.add_column(column)
+    for column in ("FRAMES", "BYTES"):
+        table.add_column(column, justify="right")
+    table.add_column("FILE")
+    for one in found:
+        size = f"{one.width}x{one.height}"
+        table.add_row(one.codec, size, str(len(one.frames)), str(one.path.stat().st_size), one.path.name)
+    ui.out.print(table)
+    ui.out.print(f"  {found[0].path.parent}", soft_wrap=True)
 
 
 @app.command("gc")

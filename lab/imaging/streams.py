@@ -1,0 +1,151 @@
+"""Streams for the decoders of real boards, made by Debian's ffmpeg, with the hash of every frame.
+
+What a frame must be comes from ffmpeg's software decoders. ffmpeg runs out of its unpacked packages, so
+neither the machine's version nor root is needed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import Field, model_validator
+
+from lab.base import dirs, yamlfile
+from lab.base.errors import LabError
+from lab.base.yamlfile import Strict
+from lab.imaging import apt, mirror, toolchain
+from lab.imaging.builder import image_cache
+from lab.imaging.cache import Cache, Work, digest, digest_file
+from lab.imaging.resolve import code
+
+INDEX = "streams.json"
+PROGRAM = "usr/bin/ffmpeg"
+EXACT = ("-fflags", "+bitexact", "-flags:v", "+bitexact")
+"""No version and no date in the streams."""
+
+
+class Codec(Strict):
+    """How a kind of stream is made. ``format``: ffmpeg's muxer, and the file's suffix."""
+
+    encoder: str
+    format: str
+    options: tuple[str, ...] = ()
+
+
+class Size(Strict):
+    """Streams of one size in pixels; ``codecs``: those that can have it, all where none is named."""
+
+    size: tuple[int, int]
+    frames: int = Field(gt=0)
+    codecs: tuple[str, ...] = ()
+
+
+class StreamRecipe(Strict):
+    """``images/streams.yaml``."""
+
+    suite: str
+    package: str
+    rate: int = Field(gt=0)
+    pattern: str
+    codecs: dict[str, Codec]
+    sizes: tuple[Size, ...]
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        for entry in self.sizes:
+            if unknown := set(entry.codecs) - set(self.codecs):
+                raise ValueError(f"no codec {', '.join(sorted(unknown))}, only {', '.join(self.codecs)}")
+        return self
+
+
+@dataclass(frozen=True)
+class CodedStream:
+    """A stream and what it decodes to.
+
+    ``frames``: the hex SHA-256 of each decoded frame in the order of display, its visible pixels in I420
+    without padding.
+    """
+
+    path: Path
+    codec: str
+    width: int
+    height: int
+    frames: tuple[str, ...]
+    sha256: str
+
+
+def load() -> StreamRecipe:
+    """The recipe. Raises ConfigError with file and line."""
+    return yamlfile.load(dirs.root() / "images/streams.yaml", StreamRecipe)
+
+
+def streams(*, use_mirror: str | None = None) -> list[CodedStream]:
+    """All streams of the recipe, from the cache, or made now.
+
+    Raises ConfigError for the recipe, LabError where the mirror does not give ffmpeg or it fails.
+    """
+    recipe, cache = load(), image_cache()
+    key = digest([recipe.model_dump(mode="json"), toolchain.host_architecture(), code("apt", "streams")])
+
+    def make(work: Work) -> None:
+        words = ffmpeg(cache, recipe, use_mirror=use_mirror)
+        made = [
+            _encode(work, words, recipe, name, entry)
+            for entry in recipe.sizes
+            for name in entry.codecs or recipe.codecs
+        ]
+        (work.path / INDEX).write_text(json.dumps(made, indent=1) + "\n")
+
+    with cache.in_use():
+        folder = cache.step("streams", key, make).path
+    return [
+        CodedStream(folder / one.pop("file"), frames=tuple(one.pop("frames")), **one)
+        for one in json.loads((folder / INDEX).read_text())
+    ]
+
+
+def ffmpeg(cache: Cache, recipe: StreamRecipe, *, use_mirror: str | None = None) -> list[str]:
+    """The words that start the recipe's ffmpeg, unpacked in the cache. Raises LabError without a mirror."""
+    host = toolchain.host_architecture()
+
+    def make(work: Work) -> None:
+        address = mirror.choose(use_mirror)
+        index = apt.Apt(work, address, [recipe.suite], [host])
+        index.update()
+        debs = apt.download(cache, index.resolve([recipe.package], host), lambda: address)
+        apt.unpack(work, debs, work.path / "tree", [*toolchain.DROP, "usr/share", "usr/lib/*/dri"])
+        shutil.rmtree(work.path / "apt")
+
+    key = digest([recipe.suite, recipe.package, host, code("apt", "streams")])
+    tree = cache.step("ffmpeg", key, make).path / "tree"
+    linker, triplet = toolchain.LINKERS[host]
+    libraries = tree / "usr/lib" / triplet
+    # some libraries lie in folders of their own, and are found by links that no maintainer script made
+    folders = [libraries, *sorted({path.parent for path in libraries.glob("*/*.so*")})]
+    return [str(tree / linker), "--library-path", ":".join(map(str, folders)), str(tree / PROGRAM)]
+
+
+def _encode(work: Work, words: list[str], recipe: StreamRecipe, name: str, entry: Size) -> dict[str, Any]:
+    codec, (width, height) = recipe.codecs[name], entry.size
+    file = work.path / f"{name}-{width}x{height}.{codec.format}"
+    # RGB in between: in I420 the pattern would be made of pairs of pixels only
+    source = f"{recipe.pattern}=size={width}x{height}:rate={recipe.rate},format=rgb24"
+    plain = [*words, "-nostdin", "-v", "error", "-y"]
+    environment = {**os.environ, "LC_ALL": "C"}
+    argv = [*plain, "-f", "lavfi", "-i", source, "-frames:v", str(entry.frames), "-pix_fmt", "yuv420p"]
+    argv += ["-c:v", codec.encoder, *codec.options, *EXACT, "-f", codec.format, str(file)]
+    work.run(argv, env=environment, what=f"ffmpeg making {file.name}")
+    argv = [*plain, "-i", str(file), "-pix_fmt", "yuv420p", "-f", "framehash", "-hash", "sha256", "-"]
+    said = work.run(argv, env=environment, what=f"ffmpeg decoding {file.name}")
+    size = width * height + 2 * ((width + 1) // 2) * ((height + 1) // 2)
+    frames = re.findall(rf"^0,.*, *{size}, *([0-9a-f]{{64}})$", said, re.MULTILINE)
+    if len(frames) != entry.frames:
+        raise LabError(f"{file.name} decodes to {len(frames)} frames of {size} bytes, not {entry.frames}")
+    about = {"file": file.name, "codec": name, "width": width, "height": height}
+    return {**about, "frames": frames, "sha256": digest_file(file)}
