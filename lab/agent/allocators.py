@@ -11,7 +11,7 @@ import os
 
 from . import drm, files, ioctl, pagemap, virtgpu
 from .dmabuf import DmaBuf
-from .memfd import HUGE, MFD_HUGE_2MB, MFD_HUGETLB, PAGE, MemFd, UnavailableError, reserve, whole
+from .memfd import HUGE, MFD_HUGE_2MB, MFD_HUGETLB, PAGE, MemFd, Reserved, UnavailableError, reserve, whole
 from .modules import load
 from .scatter import OneCpu, Poison
 
@@ -92,14 +92,17 @@ class Udmabuf2M(Allocator):
         """Make one of whole 4 KiB pages that lies in as few huge pages as it fits."""
         size = whole(size, PAGE)
         huge = whole(size, HUGE)
-        reserve(huge // HUGE)
-        memory = MemFd(huge, MFD_HUGETLB | MFD_HUGE_2MB)
+        reserved = Reserved(reserve(huge // HUGE))
+        memory = None
         try:
+            memory = MemFd(huge, MFD_HUGETLB | MFD_HUGE_2MB)
             for offset in range(0, huge, HUGE):
                 memory.touch(offset)
-            buffer = DmaBuf(memory.udmabuf(size), extra=[memory])
+            buffer = DmaBuf(memory.udmabuf(size), extra=[reserved, memory])
         except BaseException:
-            memory.close()
+            if memory is not None:
+                memory.close()
+            reserved.close()
             raise
         buffer.pages = memory.pages(size)
         buffer.runs = pagemap.runs(buffer.pages) if buffer.pages else None

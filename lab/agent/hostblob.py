@@ -11,7 +11,7 @@ import os
 
 from . import buffers, pagemap
 from .dmabuf import DmaBuf
-from .memfd import HUGE, MFD_HUGE_2MB, MFD_HUGETLB, PAGE, MemFd, give_back, grow, reserve, whole
+from .memfd import HUGE, MFD_HUGE_2MB, MFD_HUGETLB, PAGE, MemFd, Reserved, grow, reserve, whole
 from .vhost_device import Device
 
 TYPE_CHECKING = False
@@ -120,18 +120,15 @@ def host_blob_map(
     decoder reaches was found; `Device.map`.
     """
     device = _started()
-    memory, unit = fitted(size, pages, contiguous, bits)
+    memory, unit, reserved = fitted(size, pages, contiguous, bits)
+    held: list[Any] = [reserved, memory]  # closed in the reverse order: out of the guest before it goes
     try:
         shown = Mapping(device, memory, unit, timeout)
+        held.append(shown)
+        buffer = DmaBuf(memory.udmabuf(whole(size, PAGE)), extra=held)
     except BaseException:
-        memory.close()
-        raise
-    try:
-        # closed in the reverse order: first out of the guest, then the memory itself
-        buffer = DmaBuf(memory.udmabuf(whole(size, PAGE)), extra=[memory, shown])
-    except BaseException:
-        shown.close()
-        memory.close()
+        for thing in reversed(held):
+            thing.close()
         raise
     buffer.pages = memory.pages(buffer.size)
     buffer.runs = pagemap.runs(buffer.pages) if buffer.pages else None
@@ -146,8 +143,9 @@ def host_blob_stop() -> None:
         device.close()
 
 
-def fitted(size: int, pages: str, contiguous: bool, bits: int) -> tuple[MemFd, int]:
-    """Return memory of ``size`` bytes at least that fits, touched, and the size of its pages.
+def fitted(size: int, pages: str, contiguous: bool, bits: int) -> tuple[MemFd, int, Reserved]:
+    """Return memory of ``size`` bytes at least that fits, touched, the size of its pages, and what to close
+    after it.
 
     Where a page lies cannot be asked for: it is looked up in pagemap. What does not fit is kept until another
     one was found. Linux gives the highest memory first (its zones in that order), so with huge pages the
@@ -157,32 +155,33 @@ def fitted(size: int, pages: str, contiguous: bool, bits: int) -> tuple[MemFd, i
     unit, flags = {"4k": (PAGE, 0), "2m": (HUGE, MFD_HUGETLB | MFD_HUGE_2MB)}[pages]
     length = whole(size, unit)
     spare: list[MemFd] = []
-    grown = 0
+    kept, grown = Reserved(0), Reserved(0)
     try:
         while True:
             if unit == HUGE:
-                reserve(length // HUGE)
+                kept.count += reserve(length // HUGE)
             memory = MemFd(length, flags)
             spare.append(memory)
             for offset in range(0, length, unit):
                 memory.touch(offset)
             if fits(memory.pages(whole(size, PAGE)), contiguous, bits):
                 spare.remove(memory)
-                return memory, unit
-            more = grow(STEP) if unit == HUGE else len(spare) < ATTEMPTS
-            if not more:
+                return memory, unit, kept
+            more = grow(STEP) if unit == HUGE else 0
+            grown.count += more
+            if not more and (unit == HUGE or len(spare) == ATTEMPTS):
                 raise OSError(
                     errno.EAGAIN,
                     f"{len(spare)} times {length} bytes of {pages} pages: none was "
-                    f"{'in one piece and ' if contiguous else ''}below 2^{bits}"
-                    + (f"; {grown * HUGE >> 20} MiB more were taken up meanwhile" if grown else ""),
+                    f"{'in one piece and ' if contiguous else ''}below 2^{bits}",
                 )
-            grown += more
+    except BaseException:
+        grown.count += kept.count
+        raise
     finally:
         for memory in spare:
             memory.close()
-        if unit == HUGE:
-            give_back(grown)
+        grown.close()
 
 
 def fits(pages: list[int] | None, contiguous: bool, bits: int) -> bool:

@@ -93,33 +93,51 @@ class MemFd:
             self.fd = -1
 
 
-def reserve(count: int) -> None:
-    """See that ``count`` huge pages of 2 MiB are free; ``OSError`` ENOMEM if memory is too fragmented."""
+def reserve(count: int) -> int:
+    """See that ``count`` huge pages of 2 MiB are free and return how many came into the pool for it.
+
+    ``OSError`` ENOMEM, and the pool as it was, if memory is too fragmented.
+    """
     memory = files.meminfo(files.read("/proc/meminfo"))
     if memory.get("Hugepagesize") != HUGE:
         raise UnavailableError("huge pages of this kernel are not 2 MiB")
     lacking = count - (memory["HugePages_Free"] - memory["HugePages_Rsvd"])
-    if lacking > 0:
-        files.write(HUGE_PAGES, str(memory["HugePages_Total"] + lacking))
-        memory = files.meminfo(files.read("/proc/meminfo"))
-        if memory["HugePages_Free"] - memory["HugePages_Rsvd"] < count:
-            raise OSError(errno.ENOMEM, f"could not reserve {count} huge pages of 2 MiB")
-
-
-def give_back(count: int) -> None:
-    """Make the pool smaller by ``count`` huge pages, of those that are free."""
-    if count:
-        total = files.meminfo(files.read("/proc/meminfo"))["HugePages_Total"]
-        files.write(HUGE_PAGES, str(max(total - count, 0)))
+    added = _enlarge(lacking) if lacking > 0 else 0
+    if added < lacking:
+        give_back(added)
+        raise OSError(errno.ENOMEM, f"could not reserve {count} huge pages of 2 MiB")
+    return added
 
 
 def grow(count: int) -> int:
-    """Add ``count`` huge pages to the pool, free ones or not, and return how many came.
+    """Add ``count`` huge pages to the pool, however many are free there, and return how many came.
 
     0 where that would leave the board less than `SPARED` bytes: it would stand still for lack of memory.
     """
-    memory = files.meminfo(files.read("/proc/meminfo"))
-    if memory["MemAvailable"] < count * HUGE + SPARED:
+    if files.meminfo(files.read("/proc/meminfo"))["MemAvailable"] < count * HUGE + SPARED:
         return 0
-    files.write(HUGE_PAGES, str(memory["HugePages_Total"] + count))
-    return files.meminfo(files.read("/proc/meminfo"))["HugePages_Total"] - memory["HugePages_Total"]
+    return _enlarge(count)
+
+
+def give_back(count: int) -> None:
+    """Make the pool smaller by ``count`` huge pages; those that are in use leave it when they are freed."""
+    if count:
+        files.write(HUGE_PAGES, str(max(int(files.read(HUGE_PAGES)) - count, 0)))
+
+
+def _enlarge(count: int) -> int:
+    before = int(files.read(HUGE_PAGES))
+    files.write(HUGE_PAGES, str(before + count))
+    return int(files.read(HUGE_PAGES)) - before
+
+
+class Reserved:
+    """Huge pages that were added to the pool, until this is closed."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def close(self) -> None:
+        """Give them back; closing twice does nothing."""
+        count, self.count = self.count, 0
+        give_back(count)

@@ -258,26 +258,16 @@ def _disconnect() -> None:
         _monitor = None
 
 
-def _hugepages() -> int:
-    return int(files.read_or_none(memfd.HUGE_PAGES) or 0)
-
-
 def _reserve(count: int) -> int:
     """Reserve huge pages and return how many were added; ``OSError`` ENOMEM if not all can be."""
     if not count:
         return 0
-    before = _hugepages()
     free = files.meminfo(files.read("/proc/meminfo"))["MemAvailable"]
     if count * HUGE > free:  # the attempt would squeeze the board until it stands still
         raise OSError(
             errno.ENOMEM, f"{count * HUGE >> 20} MiB of huge pages: the board has {free >> 20} MiB to give"
         )
-    try:
-        memfd.reserve(count)
-    except OSError:
-        memfd.give_back(_hugepages() - before)
-        raise
-    return _hugepages() - before
+    return memfd.reserve(count)
 
 
 def _tail(name: str, mark: int) -> bytes | None:
