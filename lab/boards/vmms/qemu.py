@@ -28,7 +28,7 @@ def command(vmm: Vmm, places: Places) -> Command:
     """QEMU's command line. Raises ConfigError for VFIO without a decoder."""
     ram = f"memory-backend-memfd,id=ram,size={vmm.memory},share=on"
     if vmm.backing == "hugetlb":
-        ram += ",hugetlb=on,hugetlbsize=2M"
+        ram += ",hugetlb=on,hugetlbsize=2M,prealloc=on"  # all of it is what the board had at the start
     argv = [program(vmm), "-nodefaults", "-no-user-config", "-no-reboot"]
     argv += ["-M", "virt,gic-version=3,memory-backend=ram", "-accel", "kvm", "-cpu", "host", "-smp", "1"]
     argv += ["-m", vmm.memory, "-object", ram]
