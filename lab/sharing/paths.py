@@ -158,6 +158,7 @@ class SharingPath:
 
 _GUEST = Allocator("guest-blob", "guest blob", "udmabuf", Backing.SHMEM)
 _GUEST_HUGE = Allocator("guest-blob-contig", "guest blob, contiguous", "udmabuf", Backing.HUGETLB)
+_GUEST_IMPORT = Allocator("guest-import", "guest udmabuf, imported", "udmabuf", Backing.HUGETLB)
 _GPU = Allocator("virgl-texture", "virgl texture", "udmabuf", Backing.SHMEM)
 # The host looks where its pages lie (pagemap) and offers only those that the decoder reaches.
 _CHOSEN = Allocator("host-blob", "host blob", "udmabuf", Backing.HUGETLB, fitted=True)
@@ -176,6 +177,10 @@ _TABLE = (
     SharingPath(
         "guest-blob-contig", "contig. guest blob → decoder", "guest", ("decoder", "guest"), _GUEST_HUGE,
         requires=_BLOB,
+    ),
+    SharingPath(
+        "guest-import", "imported udmabuf → decoder", "guest", ("decoder", "guest"), _GUEST_IMPORT,
+        requires=("resource-blob", "prime-import"),
     ),
     SharingPath(
         "virgl-texture", "virgl texture → decoder", "host's GPU stack", ("decoder", "GPU of the guest"), _GPU,

@@ -57,6 +57,8 @@ MEASURED = {
     "A: contiguous, on 2M": ("guest-blob-contig", HUGE_VMM, OK, OK, OK),
     "A: contiguous, on 4K": ("guest-blob-contig", VMM, OK, NO, NO),
     "A: scattered, on 2M": ("guest-blob", HUGE_VMM, OK, NO, NO),
+    "A: imported, on 2M": ("guest-import", HUGE_VMM, OK, OK, OK),
+    "A: imported, on 4K": ("guest-import", VMM, OK, NO, NO),
     "C: chosen by the host": ("host-blob", VMM, OK, OK, OK),
     "D: virgl": ("virgl-texture", VMM, OK, NO, NO),
     "E: VFIO": ("vfio-decoder", VMM, OK, OK, NEVER),
@@ -267,7 +269,7 @@ def test_guest_ram_is_never_better_than_the_boards_own_pages(decoder, board, vmm
     vmm = replace(vmm, capabilities=FOUND)
     backing = ALLOCATORS["udmabuf-2m" if vmm.page == HUGE else "udmabuf-4k"]
     on_board = expected(backing, decoder, replace(board, shmem_huge=False), mode, size=size).verdict
-    for name in ("guest-blob", "guest-blob-contig"):
+    for name in ("guest-blob", "guest-blob-contig", "guest-import"):
         if expected_path(PATHS[name], decoder, board, vmm, mode, size=size).verdict is OK:
             assert on_board is OK
 
@@ -293,7 +295,7 @@ def test_the_page_about_paths_says_what_the_model_says():
     }
     assert set(told) == {name for name, path in PATHS.items() if not path.control} - {"usb-dmabuf"}
     for name, (on, untranslated, above) in told.items():
-        vmm = HUGE_VMM if name == "guest-blob-contig" else VMM
+        vmm = HUGE_VMM if name in ("guest-blob-contig", "guest-import") else VMM
         assert on.split()[0] == ask(name, ON, vmm=vmm).verdict == ask(name, LAZY, vmm=vmm).verdict
         assert above.split()[0] == ask(name, OFF, BARE, LARGE, vmm).verdict
         passthrough, _, off = untranslated.partition("; off: ")

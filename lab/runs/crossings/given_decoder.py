@@ -8,13 +8,10 @@ from lab.boards.vmms.qemu import SLOT
 from lab.media import Stream
 from lab.runs.crossings.crossing import Crossing, Shared, copies, facts_of, unsupported
 from lab.runs.crossings.guest_memory import WIDTH, exchange, guest_facts, matches
-from lab.runs.crossings.newest import newest
+from lab.runs.crossings.newest import KERNEL, importing, newest
 from lab.sharing import across
 
 PATH = "vfio-decoder"
-KERNEL = "backports"
-"""Of the guest; the board's own cannot import the decoder's buffer into virtio-gpu."""
-
 ARRIVED = "until [ $(ls /sys/bus/pci/devices | wc -l) -gt {before} ]; do sleep 0.1; done"
 """Waits in the guest until its PCI bus has one device more."""
 
@@ -23,9 +20,8 @@ def vfio_decoder(crossing: Crossing, stream: Stream) -> Shared:
     """The guest decodes into its decoder's own buffer, which its virtio-gpu imports."""
     entry = crossing.decoder.entry
     group = crossing.agent.call("board_capabilities", device=entry.device, gles=False)["iommu-group"]
-    if lacking := unsupported(PATH, facts_of({"iommu-group": group}), crossing.decoder, stream):
-        return lacking
-    if lacking := _without_kernel(crossing, stream, group):
+    before = {"iommu-group": group, **importing(crossing)}
+    if lacking := unsupported(PATH, facts_of(before), crossing.decoder, stream):
         return lacking
     guest = decoder_guest(crossing)
     there = guest.agent
@@ -41,7 +37,7 @@ def vfio_decoder(crossing: Crossing, stream: Stream) -> Shared:
     shape = {"node": node, "width": first.width, "height": first.height}
     buffer = there.request("allocate", {"allocator": "decoder-mmap", "size": size, **shape}, timeout=30)
     handle = buffer["handle"]
-    before = {found["inode"] for found in crossing.agent.call("vm_dmabufs")}
+    held = {found["inode"] for found in crossing.agent.call("vm_dmabufs")}
     shown = there.call("gpu_scanout", handle=handle, width=WIDTH, height=size // (4 * WIDTH))
     raw = there.request(
         "share",
@@ -59,9 +55,9 @@ def vfio_decoder(crossing: Crossing, stream: Stream) -> Shared:
         frames = [there.call("read", handle=handle, size=raw["frames"][0]["bytesused"])]
         there.call("gpu_flush", display=shown["display"])
         screen = matches(crossing.agent.call("vm_screendump"), frames[0])
-    canaries = _exchange(crossing, there, handle, before, size)
-    for held in (shown["display"], handle):
-        there.call("free", handle=held)
+    canaries = _exchange(crossing, there, handle, held, size)
+    for made in (shown["display"], handle):
+        there.call("free", handle=made)
     seen = copies(guest, begin, shown["resource"])
     evidence = across(raw, PATH, frames=frames, copies=seen, canaries=canaries, screen=screen)
     return crossing.shared(evidence, facts, stream)
@@ -84,17 +80,6 @@ def decoder_guest(crossing: Crossing) -> Guest:
     crossing.agent.call("vm_qmp", command="device_add", arguments=arguments, timeout=30)
     guest.agent.run(["dash", "-c", ARRIVED.format(before=before)])
     return guest
-
-
-def _without_kernel(crossing: Crossing, stream: Stream, group: tuple[bool, str]) -> Shared | None:
-    """What is to be said where the image was built without the newer kernel; None where it has one."""
-    path = f"/boot/vmlinuz-{KERNEL}"
-    if crossing.agent.run(["test", "-e", path])["rc"] == 0:
-        return None
-    lacking = (False, f"no {path} in the image: the guest's kernel has to import dma-bufs (Linux 6.14)")
-    return unsupported(
-        PATH, facts_of({"iommu-group": group, "prime-import": lacking}), crossing.decoder, stream
-    )
 
 
 def _exchange(

@@ -9,7 +9,8 @@ from lab.boards.vmm import Vmm
 from lab.boards.vmms.qemu import program
 from lab.runs.crossings.crossing import Crossing
 
-NEWEST = {"kind": "qemu", "binary": "qemu-11", "kernel": "backports"}
+KERNEL = "backports"
+NEWEST = {"kind": "qemu", "binary": "qemu-11", "kernel": KERNEL}
 """What these paths take of the image: a VMM that shows memory in a BAR, a guest whose virtio-gpu imports."""
 
 
@@ -28,3 +29,12 @@ def newest(
         socket = crossing.agent.call("host_blob_start")["socket"]
         wanted |= {"memory_bar": socket, "video": "slot", "backing": "hugetlb"}
     return wanted, found
+
+
+def importing(crossing: Crossing) -> dict[str, tuple[bool, str]]:
+    """What is to be said of ``prime-import`` before a guest runs: where the image has no kernel for it."""
+    path = f"/boot/vmlinuz-{KERNEL}"
+    if crossing.agent.run(["test", "-e", path])["rc"] == 0:
+        return {}
+    lacking = f"no {path} in the image: the guest's kernel has to import dma-bufs (Linux 6.14)"
+    return {"prime-import": (False, lacking)}
