@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -29,6 +30,7 @@ TABLE = {
     "gpu-import": (ZERO, ZERO),
     "guest-blob": (ZERO, REFUSED),
     "guest-blob-contig": (ZERO, ZERO),
+    "guest-import": (ZERO, ZERO),
     "virgl-texture": (ZERO, REFUSED),
     "host-blob": (ZERO, ZERO),
     "vfio-decoder": (ZERO, NONE),
@@ -42,23 +44,75 @@ TABLE = {
 }
 
 
-@pytest.fixture(scope="module")
-def cells(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], dict]:
-    """(path, mode) -> cell of one run."""
-    folder = tmp_path_factory.mktemp("run")
-    command = [sys.executable, "-m", "lab.cli", "run", "vm", "--target", "virt-smmu"]
-    done = subprocess.run(
-        [*command, "--iommu", ",".join(MODES), "--json", "cells.json"],
+COMMAND = [sys.executable, "-m", "lab.cli", "run", "vm", "--json", "cells.json", "--iommu"]
+
+
+def begin(
+    folder: Path, mode: str, *words: str, target: str = "virt-smmu", **environment: str
+) -> subprocess.Popen[str]:
+    """`lab run vm` in a folder of its own."""
+    folder.mkdir()
+    return subprocess.Popen(
+        [*COMMAND, mode, "--target", target, *words],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(dirs.root())},
-        capture_output=True,
+        env={**os.environ, "PYTHONPATH": str(dirs.root()), **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
-        timeout=1480,
-        check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    found = json.loads((folder / "cells.json").read_text())["cells"]
-    return {(cell["allocator"], cell["iommu"]["asked"]): cell for cell in found}
+
+
+def ended(runs: dict[Path, subprocess.Popen[str]]) -> list[list[dict]]:
+    """The cells of runs that go on side by side, each of which has to come out as it should."""
+    try:
+        for run in runs.values():
+            said, _ = run.communicate(timeout=900)
+            assert run.returncode == 0, said
+    finally:
+        for run in runs.values():
+            run.terminate()
+            run.wait()
+    return [json.loads((folder / "cells.json").read_text())["cells"] for folder in runs]
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A user's cache with what is there, but for the snapshots."""
+    folder = tmp_path_factory.mktemp("cache") / "sharelab"
+    folder.mkdir()
+    for entry in dirs.cache().iterdir():
+        if entry.name != "snapshots":
+            (folder / entry.name).symlink_to(entry)
+    return folder.parent
+
+
+@pytest.fixture(scope="module")
+def cells(tmp_path_factory: pytest.TempPathFactory, shelf: Path) -> dict[tuple[str, str], dict]:
+    """(path, mode) -> cell of a board that booted. A board a mode; the one without IOMMU is saved besides."""
+    folder = tmp_path_factory.mktemp("booted")
+    on, off = (folder / mode for mode in MODES)
+    found = ended(
+        {
+            on: begin(on, "translated", "--no-snapshot"),
+            off: begin(off, "off", "--snapshot", XDG_CACHE_HOME=str(shelf)),
+        }
+    )
+    return {(cell["allocator"], cell["iommu"]["asked"]): cell for run in found for cell in run}
+
+
+@pytest.fixture(scope="module")
+def later(cells: dict, tmp_path_factory: pytest.TempPathFactory, shelf: Path) -> tuple[list, list]:
+    """Cells of a board that goes on from a snapshot, and of one with RAM above its decoder's mask."""
+    folder = tmp_path_factory.mktemp("later")
+    again, above = folder / "again", folder / "above"
+    words = ("--snapshot", "-k", "guest_memory or usb")
+    first, second = ended(
+        {
+            again: begin(again, "off", *words, XDG_CACHE_HOME=str(shelf)),
+            above: begin(above, "off", "--no-snapshot", "-k", "host_allocates", target="virt-dma32"),
+        }
+    )
+    return first, second
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -86,3 +140,22 @@ def test_what_is_unsupported_says_why_in_others_words(cells):
 def test_the_copying_vmm_was_caught_at_it(cells):
     for mode in MODES:
         assert any("res_xfer_toh" in line for line in cells["guest-copied", mode]["evidence"]["copies"])
+
+
+def test_boards_that_go_on_from_a_snapshot_give_the_same(cells, later):
+    """The same verdict and errno in each cell, whether its board and its guest were booted or restored."""
+    again, _ = later
+    assert len(again) == 7
+    for cell in again:
+        first = cells[cell["allocator"], "off"]
+        assert "restored" not in first["environment"]["snapshot"]
+        assert cell["environment"]["snapshot"].startswith("restored ")
+        assert cell["environment"]["snapshot"].endswith(" with a guest")
+        assert (cell["verdict"], cell["errno"]) == (first["verdict"], first["errno"])
+
+
+def test_the_host_finds_memory_below_the_mask(later):
+    """Although Linux gives the memory above it first, and the guest's RAM lies there."""
+    [cell] = later[1]
+    assert (cell["allocator"], cell["target"], cell["verdict"]) == ("host-blob", "virt-dma32", ZERO)
+    assert all(page < 1 << 32 for page in cell["evidence"]["pages"])
