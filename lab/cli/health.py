@@ -48,15 +48,15 @@ def health(
                 _say(place.name, "not tried", problem)
                 bad += 1
                 continue
-            with ui.task(f"board {place.name}"):
-                try:
+            try:
+                with ui.task(f"board {place.name}"):
                     request, folder = _run(place, results.absolute())
                     said = checks.check(session, place, request, folder, wait=seconds, listen=_ignore)
                     folder.publish()
-                except SharelabError as error:
-                    _say(place.name, "not tried", str(error))
-                    bad += 1
-                    continue
+            except SharelabError as error:
+                _say(place.name, "not tried", str(error))
+                bad += 1
+                continue
             bad += said.health != Health.HEALTHY
             _say(place.name, said.health, said.reason or f"booted and measured in {said.duration:.0f} s")
     if bad:
@@ -65,9 +65,14 @@ def health(
 
 def _cannot(place: Place) -> str:
     """Why there is nothing to try out; empty where there is."""
+    from lab.places import notes
+
     if not place.target:
         return f"it does not say its kind: labgrid-client -p {place.name} set-tags target=NAME"
-    return f"no live {', '.join(place.lacking)}: its exporter is away" if place.lacking else ""
+    if place.lacking:
+        return f"no live {', '.join(place.lacking)}: its exporter is away"
+    mine = any((note.place, note.holder) == (place.name, place.acquired) for note in notes.all_notes())
+    return f"you have it yourself: lab release {place.name}, then again" if mine else ""
 
 
 def _run(place: Place, base: Path) -> Any:
