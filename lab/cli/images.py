@@ -132,7 +132,9 @@ def collect(
 
 
 def _as_dict(image: Image) -> dict[str, object]:
-    files = {name: str(getattr(image, name)) for name in ("kernel", "initrd", "squashfs", "uboot")}
+    from lab.imaging.image import FILES
+
+    files = {name: str(getattr(image, name)) for name in FILES}
     return {**image.manifest, "path": str(image.path), "paths": files, "cached": image.cached}
 
 

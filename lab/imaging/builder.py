@@ -78,7 +78,7 @@ class Build(Steps):
     def _expected(self) -> int:
         """The number of steps with all that the recipe asks for, for the progress bar."""
         modules = sum(len(module.kernels) for module in self.recipe.modules)
-        always = 7  # packages, toolchain, sources, root, initrd, squashfs, uboot
+        always = 8  # packages, toolchain, sources, root, initrd, drivers, squashfs, uboot
         return always + modules + 2 * len(self.recipe.extra_kernels) + len(self.recipe.extra_roots)
 
     def _folder(self, keys: Keys) -> Path:
@@ -109,6 +109,7 @@ class Build(Steps):
                 for name in keys.releases
             }
             uboot = pool.submit(self.uboot, keys)
+            drivers = pool.submit(self.drivers, keys, root)
             parts = [root, *beside.values(), *roots, *(future for _, future in built), *ram.values(), tools]
 
             def whole() -> Path:
@@ -125,12 +126,12 @@ class Build(Steps):
 
             squashfs = pool.submit(whole)
             try:
-                _raise_first([*parts, sources, uboot, squashfs])
+                _raise_first([*parts, sources, uboot, drivers, squashfs])
             except BaseException:
                 self.cache.stop.set()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
-        made = {"root": root, "squashfs": squashfs, "initrd": ram[BOARD], "uboot": uboot}
+        made = {"root": root, "squashfs": squashfs, "initrd": ram[BOARD], "uboot": uboot, "drivers": drivers}
         return self._collect(keys, {name: future.result() for name, future in made.items()})
 
     def _collect(self, keys: Keys, made: dict[str, Path]) -> Image:

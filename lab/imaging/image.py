@@ -12,7 +12,7 @@ from typing import Any
 from lab.imaging.cache import Result, digest_file
 from lab.imaging.plan import Keys
 
-FILES = ("kernel", "initrd", "squashfs", "uboot")
+FILES = ("kernel", "initrd", "drivers", "squashfs", "uboot")
 MANIFEST = "manifest.json"
 
 
@@ -38,6 +38,11 @@ class Image:
     def initrd(self) -> Path:
         """The initramfs; its size is a multiple of 4, so an archive of per-boot files can follow."""
         return self.path / "initrd"
+
+    @property
+    def drivers(self) -> Path:
+        """Drivers that follow the initramfs where the root file system comes over the network, compressed."""
+        return self.path / "drivers"
 
     @property
     def squashfs(self) -> Path:

@@ -24,7 +24,7 @@ def build(recipe: Recipe, *, root: Path, modules: Path, scripts: Path, release: 
     folder = stat.S_IFDIR | 0o755
     files: dict[str, tuple[bytes, int]] = {
         "bin/busybox": (busybox.read_bytes(), 0o755),
-        **dict.fromkeys(("dev", "proc", "root", "lab"), (b"", folder)),
+        **dict.fromkeys(("dev", "proc", "root", "run", "sys", "lab"), (b"", folder)),
     }
     wanted = recipe.kernel.initrd_modules
     for kind, names in (("root", wanted.root), ("network", wanted.network)):

@@ -139,9 +139,14 @@ class Keys:
         return digest([_hashes(self.packages.uboot), self.recipe.uboot.file, code("steps")])
 
     @cached_property
+    def drivers(self) -> str:
+        """The archive of drivers for a root file system from the network."""
+        return digest([self.root, self.recipe.kernel.drivers, code("drivers", "cpio", "modules")])
+
+    @cached_property
     def image(self) -> str:
         """Everything that goes into the image."""
-        made = [self.squashfs, self.initrd(BOARD), self.uboot]
+        made = [self.squashfs, self.initrd(BOARD), self.drivers, self.uboot]
         return digest([self.packages.release, self.packages.missing, made, code("builder", "image")])
 
     def steps(self) -> Iterator[tuple[str, str]]:
@@ -151,6 +156,7 @@ class Keys:
         yield "root", self.root
         yield "squashfs", self.squashfs
         yield "uboot", self.uboot
+        yield "drivers", self.drivers
         for build in self.builds:
             yield "module", self.module(*build)
         for kernel in self.releases:

@@ -47,6 +47,9 @@ class Kernel(Strict):
     compiler: PackageName
     """The compiler package that built the kernel, without architecture: ``gcc-14``."""
     initrd_modules: InitrdModules
+    drivers: list[Inside] = Field(default_factory=list)
+    """Module files and folders of them, below ``/lib/modules/VERSION``, by which a board reaches its network
+    before it has a root file system; with what they depend on they are an archive of their own."""
     drop: list[Inside] = Field(default_factory=list)
     """Folders below ``/lib/modules/VERSION`` that no board of ours needs."""
 

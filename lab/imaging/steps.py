@@ -11,7 +11,7 @@ from threading import Lock
 
 from lab.base import ui
 from lab.base.errors import ConfigError
-from lab.imaging import apt, initrd, kernel, mirror, modules, resolve, rootfs, toolchain
+from lab.imaging import apt, drivers, initrd, kernel, mirror, modules, resolve, rootfs, toolchain
 from lab.imaging.apt import Package
 from lab.imaging.cache import Cache, Result, Work
 from lab.imaging.modules import Installed
@@ -182,6 +182,16 @@ class Steps:
 
         shown = "initrd" if name == BOARD else f"initrd-{name}"
         return self.step(shown, keys.initrd(name), make, kind="initrd") / "initrd"
+
+    def drivers(self, keys: Keys, root: Future[Path]) -> Path:
+        """The archive of drivers for boards whose root file system comes over the network."""
+        base = root.result()
+
+        def make(work: Work) -> None:
+            data = drivers.build(base, keys.packages.release, self.recipe.kernel.drivers)
+            (work.path / "drivers").write_bytes(data)
+
+        return self.step("drivers", keys.drivers, make) / "drivers"
 
     def squashfs(
         self, keys: Keys, root: Path, beside: Sequence[Path], kernels: Sequence[Installed], tree: Path
