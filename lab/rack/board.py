@@ -53,6 +53,8 @@ class Board:
         self._plan = plan
         self._tftp = folder / "tftp"
         self._tftp.mkdir(parents=True, exist_ok=True)
+        self._files = folder / "http"
+        self._files.mkdir(exist_ok=True)
         self._log = os.open(folder / "board.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._console = Console(folder / "console.log", self.event)
         self._serial = listener(plan.serial_port)
@@ -83,6 +85,11 @@ class Board:
     def powered(self) -> bool:
         """Whether QEMU runs. A board that switched itself off, or whose QEMU was killed, is off."""
         return self._qemu is not None and self._qemu.alive
+
+    def file(self, name: str) -> Path | None:
+        """The file ``name`` that is staged for the board; None where there is none."""
+        path = self._files / name
+        return path if "/" not in name and path.is_file() else None
 
     def status(self) -> dict[str, Any]:
         """Power state, ports, and QEMU's pid and start (seconds since the epoch), for JSON."""

@@ -20,7 +20,7 @@ def arguments(board: BoardPlan, *, tftp: Path, console: int, qmp: int) -> list[s
 
     ``console`` and ``qmp`` are file descriptors of connected sockets that QEMU inherits: no port
     or path that another process could take, and end of file on ours when QEMU is gone.
-    ``tftp`` is the folder that the board's TFTP server (10.0.2.2) offers.
+    ``tftp`` is the folder that the board's TFTP server (10.0.2.2, as is this machine's loopback) offers.
     """
     words = ["-no-user-config", "-nodefaults", "-display", "none"]
     words += ["-M", board.machine, "-cpu", board.cpu, "-smp", str(board.smp), "-m", board.memory]
@@ -29,8 +29,9 @@ def arguments(board: BoardPlan, *, tftp: Path, console: int, qmp: int) -> list[s
     words += ["-chardev", f"socket,id=qmp,fd={qmp}", "-mon", "chardev=qmp,mode=control"]
     for device in board.devices:
         words += ["-device", device]
-    words += ["-drive", f"if=none,id=system,format=raw,readonly=on,file={escape(board.squashfs)}"]
-    words += ["-device", f"virtio-blk-pci,drive=system,addr={BLOCK_SLOT:#x}"]
+    if board.disk:
+        words += ["-drive", f"if=none,id=system,format=raw,readonly=on,file={escape(board.squashfs)}"]
+        words += ["-device", f"virtio-blk-pci,drive=system,addr={BLOCK_SLOT:#x}"]
     forward = f"hostfwd=tcp:{LOOPBACK}:{board.ssh_port}-:22"
     words += ["-netdev", f"user,id=network,tftp={escape(tftp)},{forward}"]
     # The card's boot ROM is in a package of its own (ipxe-qemu); U-Boot has no use for it.

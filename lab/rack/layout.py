@@ -13,6 +13,7 @@
         console.log       every byte the board wrote to its console
         board.log         power events, QEMU's stdout and stderr, guest errors
         tftp/             what the board gets by TFTP
+        http/             what it gets by HTTP
 
 Both files hold the token of the rack's URLs: they are for their owner only. Standard library
 only: the supervisor imports this.
@@ -21,6 +22,7 @@ only: the supervisor imports this.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 from dataclasses import dataclass
@@ -42,6 +44,7 @@ class BoardPlan:
     extra: tuple[str, ...]
     uboot: str
     squashfs: str
+    disk: bool = True
     serial_port: int = 0  # 0: any free one
     ssh_port: int = 0
 
@@ -82,6 +85,11 @@ class State:
 def board_directory(directory: Path, name: str) -> Path:
     """The folder of board ``name`` in the rack at ``directory``."""
     return directory / "boards" / name
+
+
+def files_token(token: str) -> str:
+    """The first part of the URLs of files for boards: what a board is told must not switch power."""
+    return hashlib.sha256(token.encode()).hexdigest()[:22]
 
 
 def write_private(path: Path, data: bytes) -> None:

@@ -24,6 +24,9 @@ class Machine(Strict):
     cpu: Word = Field(description="-cpu, e.g. max,sve=off,pauth=off")
     smp: int = Field(default=2, ge=1, le=512, description="-smp: number of CPUs")
     memory: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]*[MG]$")] = Field(description="-m, e.g. 3G")
+    disk: bool = Field(
+        default=True, description="whether the root file system is a disk; false: it comes over the network"
+    )
     devices: tuple[Word, ...] = Field(
         default=(), description="-device, one each, e.g. edu,dma_mask=0xfffffff"
     )

@@ -29,6 +29,7 @@ from lab.rack.layout import (
     Plan,
     State,
     board_directory,
+    files_token,
     read_state,
     write_plan,
     write_private,
@@ -38,6 +39,9 @@ from lab.rack.saved import BoardSnapshots
 
 START_TIMEOUT = 20.0
 END_TIMEOUT = 10.0
+GATEWAY = "10.0.2.2"
+"""This machine's loopback, as boards see it: QEMU's user network."""
+
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -158,13 +162,15 @@ class Rack:
         """
         ports = self.state.boards[self._known(name)]
         url = f"http://{LOOPBACK}:{self.state.http_port}/{self.state.token}/{name}"
-        tftp = board_directory(self.directory, name) / "tftp"
+        folder = board_directory(self.directory, name)
+        files = f"http://{GATEWAY}:{self.state.http_port}/{files_token(self.state.token)}/{name}/"
         return {
             "NetworkPowerPort": {"model": "rest", "host": url, "index": "0"},
             "NetworkSerialPort": {"host": LOOPBACK, "port": ports.serial, "protocol": "raw", "speed": 115200},
             "NetworkService": {"address": LOOPBACK, "username": "root", "port": ports.ssh},
             # With the slash, as stage() cuts this off the path and leaves the bare file name.
-            "TFTPProvider": {"internal": f"{tftp}/", "external": ""},
+            "TFTPProvider": {"internal": f"{folder}/tftp/", "external": ""},
+            "HTTPProvider": {"internal": f"{folder}/http/", "external": files},
         }
 
     def console_log(self, name: str) -> Path:

@@ -251,7 +251,7 @@ def machine_facts(plan: BoardPlan) -> dict[str, Any]:
         "program": [str(program), *_stamp(program)],
         "arguments": arguments(neutral, tftp=Path("tftp"), console=0, qmp=0),
         "uboot": hashlib.sha256(Path(plan.uboot).read_bytes()).hexdigest(),
-        "squashfs": _stamp(Path(plan.squashfs)),
+        "squashfs": _stamp(Path(plan.squashfs)) if plan.disk else [],
     }
 
 

@@ -15,6 +15,8 @@ POST /TOKEN/BOARD/snap/KEY   switch on and go on from the snapshot; one of no us
 DELETE /TOKEN/BOARD/snap/KEY remove the snapshot
 GET /TOKEN                   JSON: power, ports and process of every board
 DELETE /TOKEN                all boards off, the rack ends
+GET /FILES/BOARD/NAME        a file that is staged for the board (HTTPProvider); FILES is no secret
+                             that switches anything (layout.files_token)
 ===========================  ======================================================================
 """
 
@@ -35,7 +37,7 @@ from pathlib import Path
 
 from lab.base.errors import ConfigError, LabError, SharelabError
 from lab.rack.board import Board, listener
-from lab.rack.layout import Plan, State, board_directory, read_plan, write_state
+from lab.rack.layout import Plan, State, board_directory, files_token, read_plan, write_state
 from lab.rack.web import Answer, serve
 
 
@@ -78,6 +80,8 @@ class Supervisor:
 
     async def _answer(self, method: str, path: str, body: bytes) -> Answer:
         token, _, name = path.removeprefix("/").partition("/")
+        if hmac.compare_digest(token.encode(), files_token(self._token).encode()):
+            return self._file(method, name)
         if not hmac.compare_digest(token.encode(), self._token.encode()):
             return Answer(HTTPStatus.NOT_FOUND)
         if not name:
@@ -93,6 +97,12 @@ class Supervisor:
         if method == "PUT" and body.strip() in (b"0", b"1"):
             return await self._guarded(self._switch(board, body.strip() == b"1"))
         return Answer(HTTPStatus.BAD_REQUEST, "GET, or PUT with body 0 or 1\n")
+
+    def _file(self, method: str, path: str) -> Answer:
+        name, _, file = path.partition("/")
+        board = self._boards.get(name)
+        found = board.file(file) if board is not None and method == "GET" else None
+        return Answer(HTTPStatus.NOT_FOUND) if found is None else Answer(HTTPStatus.OK, file=found)
 
     def _rack(self, method: str) -> Answer:
         if method == "GET":

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
+from pathlib import Path
 
 HEAD_LIMIT = 16384
 BODY_LIMIT = 65536
@@ -23,6 +25,8 @@ class Answer:
     body: str = ""
     reason: str = ""
     kind: str = "text/plain; charset=utf-8"
+    file: Path | None = None
+    """Sent in the place of ``body``."""
 
 
 Handler = Callable[[str, str, bytes], Awaitable[Answer]]
@@ -45,8 +49,7 @@ async def serve(listener: socket.socket, handler: Handler) -> asyncio.Server:
                 answer = Answer(HTTPStatus.BAD_REQUEST, f"{error}\n")
             except TimeoutError:
                 answer = Answer(HTTPStatus.REQUEST_TIMEOUT)
-            writer.write(_encode(answer))
-            await writer.drain()
+            await _send(writer, answer)
             writer.close()
             await writer.wait_closed()
 
@@ -75,11 +78,25 @@ async def _read(reader: asyncio.StreamReader) -> tuple[str, str, bytes]:
     return method, path, await reader.readexactly(length)
 
 
+async def _send(writer: asyncio.StreamWriter, answer: Answer) -> None:
+    if answer.file is None:
+        writer.write(_encode(answer))
+        await writer.drain()
+        return
+    with answer.file.open("rb") as file:
+        writer.write(_head(answer, os.fstat(file.fileno()).st_size, "application/octet-stream"))
+        await asyncio.get_running_loop().sendfile(writer.transport, file)
+
+
 def _encode(answer: Answer) -> bytes:
-    reason = "".join(c if " " <= c <= "~" else " " for c in answer.reason or answer.status.phrase)
     body = answer.body.encode()
+    return _head(answer, len(body), answer.kind) + body
+
+
+def _head(answer: Answer, length: int, kind: str) -> bytes:
+    reason = "".join(c if " " <= c <= "~" else " " for c in answer.reason or answer.status.phrase)
     head = (
-        f"HTTP/1.1 {answer.status.value} {reason}\r\nContent-Type: {answer.kind}\r\n"
-        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        f"HTTP/1.1 {answer.status.value} {reason}\r\nContent-Type: {kind}\r\n"
+        f"Content-Length: {length}\r\nConnection: close\r\n\r\n"
     )
-    return head.encode("latin-1") + body
+    return head.encode("latin-1")

@@ -67,6 +67,12 @@ def test_the_targets_devices_come_first_and_the_racks_have_fixed_slots() -> None
     assert all("addr=0x1" in device for device in devices[2:])
 
 
+def test_a_board_without_a_disk_has_only_its_network() -> None:
+    words = arguments(board(disk=False), tftp=Path("/t"), console=5, qmp=6)
+    assert [device.split(",")[0] for device in options(words, "-device")] == ["virtio-net-pci"]
+    assert options(words, "-drive") == []
+
+
 def test_the_disk_is_read_only_and_ssh_is_on_loopback_only() -> None:
     words = arguments(board(), tftp=Path("/t"), console=5, qmp=6)
     assert "readonly=on" in options(words, "-drive")[0]

@@ -12,11 +12,15 @@ from pathlib import Path
 
 import pytest
 import requests
+from labgrid import Target
+from labgrid.driver import HTTPProviderDriver
+from labgrid.resource import HTTPProvider
 
 from lab.base import dirs
 from lab.base.errors import ConfigError, LabError
 from lab.rack import Rack
 from lab.rack.board import listener
+from lab.rack.rack import GATEWAY
 from tests.rack.conftest import VIRT, Files, eventually, gone, parent_command
 
 TWO = {"one": VIRT, "two": VIRT}
@@ -47,6 +51,25 @@ def test_nobody_without_the_token_switches_a_board(files: Files, tmp_path: Path)
         assert requests.put(f"{url}/{rack.state.token}/one", data=b"maybe", timeout=5).status_code == 400
         for secret in ("plan.json", "state.json", "token"):
             assert (tmp_path / secret).stat().st_mode & 0o077 == 0
+
+
+def test_a_staged_file_is_served_by_a_url_that_switches_nothing(files: Files, tmp_path: Path) -> None:
+    content = bytes(range(256)) * 40_000
+    (tmp_path / "root").write_bytes(content)
+    with Rack.start(TWO, image=files, directory=tmp_path / "rack") as rack:
+        target = Target("one")
+        HTTPProvider(target, None, **rack.resources("one")["HTTPProvider"])
+        provider = HTTPProviderDriver(target, None)
+        target.activate(provider)
+        url = provider.stage(str(tmp_path / "root")).replace(GATEWAY, "127.0.0.1")
+        assert requests.get(url, timeout=5).content == content
+        for other in ("/nothing", "/../console.log", "/..%2Fconsole.log", ""):
+            assert requests.get(url.rpartition("/")[0] + other, timeout=5).status_code == 404
+        assert rack.state.token not in url
+        for method in ("PUT", "DELETE", "POST"):
+            assert requests.request(method, url, data=b"1", timeout=5).status_code == 404
+        assert requests.put(url.rpartition("/")[0], data=b"1", timeout=5).status_code == 404
+        assert not any(board.power for board in rack.status().values())
 
 
 def test_a_second_rack_in_the_same_folder_is_refused(files: Files, tmp_path: Path) -> None:
