@@ -11,9 +11,12 @@ from labgrid.driver import Driver
 
 from lab.boards.agent import Agent
 from lab.boards.guest import Guest
-from lab.boards.target import load_target
+from lab.boards.target import Target, load_target
 from lab.boards.vmm import Vmm
 from lab.boards.vmms import Places
+
+NETWORK_ROOT = "/run/lab/root.squashfs"
+"""Where the initramfs puts a root file system that came over the network (images/initramfs/netroot)."""
 
 
 def ssh_destination(ssh: Any) -> list[str]:
@@ -22,6 +25,12 @@ def ssh_destination(ssh: Any) -> list[str]:
     control = ssh.control.replace("%", "%%")
     user = ssh.username or service.username
     return ["-o", f"ControlPath={control}", "-p", str(service.port), "-l", user, service.address]
+
+
+def places(target: Target) -> Places:
+    """Where a VMM finds things on a board of this kind."""
+    disk = "/dev/vda" if target.boot.root == "disk" else NETWORK_ROOT
+    return Places(disk=disk, decoder=target.decoders[0].device)
 
 
 @target_factory.reg_driver
@@ -62,7 +71,7 @@ class VmmDriver(Driver):  # type: ignore[misc]
     @property
     def places(self) -> Places:
         """Where the VMM finds things on the board."""
-        return Places(decoder=self.facts.decoders[0].device)
+        return places(self.facts)
 
     def on_deactivate(self) -> None:
         """End the guest and the VMM."""

@@ -22,8 +22,8 @@ Location = tuple[int | str, ...]
 
 KINDS: tuple[classes.Kind, ...] = ("resource", "driver")
 
-TFTP_HERE = "tftp-on-this-machine"
-"""Name of the TFTPProvider that takes the place of an exported one."""
+HERE = "on-this-machine"
+"""Name of a TFTPProvider or HTTPProvider that takes the place of an exported one."""
 
 
 def check(target: Target) -> None:
@@ -123,7 +123,7 @@ def write(
     image: Image | None = None,
     keyfile: Path | None = None,
     boot_files: Path | None = None,
-    tftp: Mapping[str, str] | None = None,
+    served: Mapping[str, Mapping[str, str]] | None = None,
     dtb: Path | None = None,
     drivers: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Path:
@@ -132,8 +132,8 @@ def write(
     ``resources``: labgrid resource class -> arguments, in the place of ``RemotePlace``. Without
     them ``RemotePlace`` stays, and ``LG_PLACE`` names the place where it is set.
     ``image`` gives kernel and initrd, ``boot_files`` a cpio archive that is appended to the initrd,
-    ``keyfile`` the private key for the SSHDriver where the target names none. ``tftp``: the arguments
-    of a TFTPProvider, for a place whose TFTP server is on this machine: an exporter makes a
+    ``keyfile`` the private key for the SSHDriver where the target names none. ``served``: TFTPProvider
+    or HTTPProvider -> its arguments, for a place whose server is on this machine: an exporter makes a
     RemoteTFTPProvider of it, which labgrid reaches over ssh only. ``dtb``: the device tree that the board
     is sent, or that its edits start from. ``drivers``: labgrid's drivers for power and for what else this
     place has; they take the place of the target's own power driver. The file is a target file again.
@@ -147,11 +147,11 @@ def write(
         main["resources"] = {name: dict(arguments) for name, arguments in resources.items()}
     if keyfile is not None:
         _default_argument(main["drivers"], "SSHDriver", "keyfile", str(keyfile.resolve()))
-    if tftp is not None:
-        _add(main, "resources", "TFTPProvider", {"name": TFTP_HERE, **tftp})
-        _default_argument(main["drivers"], "TFTPProviderDriver", "bindings", {"provider": TFTP_HERE})
     if drivers is not None:
         _exchange_drivers(main, drivers)
+    for kind, arguments in (served or {}).items():
+        _add_resource(main, kind, {"name": HERE, **arguments})
+        _default_argument(main["drivers"], f"{kind}Driver", "bindings", {"provider": HERE})
     if dtb is None and image is not None and target.boot.dtb is not None:
         from lab.imaging.kernels import Kernels  # needed for few boards, and never by the virtual ones
 
@@ -160,16 +160,21 @@ def write(
         data["images"] = {**data.get("images", {}), "dtb": str(dtb)}
     if image is not None:
         initrd = directory / f"{target.name}.initrd"
-        _join(initrd, [image.initrd, *([boot_files] if boot_files else [])])
-        data["images"] = {**data.get("images", {}), "kernel": str(image.kernel), "initrd": str(initrd)}
+        files = {"kernel": str(image.kernel), "initrd": str(initrd)}
+        parts = [image.initrd]
+        if target.boot.root == "http":
+            parts.append(image.drivers)
+            files["root"] = str(image.squashfs)
+        _join(initrd, [*parts, *([boot_files] if boot_files else [])])
+        data["images"] = {**data.get("images", {}), **files}
     _settle(data, {"BASE": str(target.path.parent)} | _labgrid_variables())
     path = directory / f"{target.name}.yaml"
     path.write_text(yaml.dump(data, Dumper=_Dumper, sort_keys=False), encoding="utf-8")
     return path
 
 
-def _add(main: Any, section: str, name: str, arguments: Mapping[str, Any]) -> None:
-    entries = main.setdefault(section, {})
+def _add_resource(main: Any, name: str, arguments: Mapping[str, Any]) -> None:
+    entries = main.setdefault("resources", {})
     if isinstance(entries, dict):
         entries[name] = dict(arguments)
     else:
@@ -177,16 +182,18 @@ def _add(main: Any, section: str, name: str, arguments: Mapping[str, Any]) -> No
 
 
 def _exchange_drivers(main: Any, drivers: Mapping[str, Mapping[str, Any]]) -> None:
-    """Add ``drivers``; with one for power among them those for power go that were there."""
-    if any(is_power(name) for name in drivers):
-        old = main["drivers"]
-        if isinstance(old, dict):
-            main["drivers"] = {name: arguments for name, arguments in old.items() if not is_power(name)}
-        else:
-            names = [entry.get("cls") or next(iter(entry)) for entry in old]
-            main["drivers"] = [entry for name, entry in zip(names, old, strict=True) if not is_power(name)]
-    for name, arguments in drivers.items():
-        _add(main, "drivers", name, arguments)
+    """Put ``drivers`` first, for labgrid binds to what is there already; with one for power among them
+    those for power go that were there."""
+    new = {name: dict(arguments) for name, arguments in drivers.items()}
+    replaced = any(is_power(name) for name in new)
+    old = main["drivers"]
+    if isinstance(old, dict):
+        kept = {name: arguments for name, arguments in old.items() if not (replaced and is_power(name))}
+        main["drivers"] = {**new, **kept}
+    else:
+        names = [entry.get("cls") or next(iter(entry)) for entry in old]
+        left = [entry for name, entry in zip(names, old, strict=True) if not (replaced and is_power(name))]
+        main["drivers"] = [*({name: arguments} for name, arguments in new.items()), *left]
 
 
 def is_power(driver: str) -> bool:

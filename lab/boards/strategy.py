@@ -26,7 +26,9 @@ from lab.boards.devicetree import DeviceTree
 from lab.boards.driver import ssh_destination
 from lab.boards.target import Target, load_target
 
-PANIC = r"Kernel panic - not syncing[^\r\n]*"
+ENDS = rf"Kernel panic - not syncing[^\r\n]*|{uboot.ROOT_FAILED}"
+"""What the board says, as a pattern, where it will not come up any more."""
+
 TICK = 1.0
 """Seconds between two looks at the power while the console is silent."""
 
@@ -46,9 +48,9 @@ class Status(enum.Enum):
 class SharelabStrategy(Strategy):  # type: ignore[misc]
     """SharelabStrategy - boots a target file's board, see lab/boards/target.py for the keys it reads
 
-    Binds to: PowerProtocol, ConsoleProtocol, UBootDriver, TFTPProviderDriver, SSHDriver; VmmDriver where
-    there is one.
-    Reads from the environment: boot, iommu; images: kernel and initrd.
+    Binds to: PowerProtocol, ConsoleProtocol, UBootDriver, TFTPProviderDriver, SSHDriver; HTTPProviderDriver
+    and VmmDriver where there is one.
+    Reads from the environment: boot, iommu; images: kernel and initrd, root where boot.root is http.
 
     Args:
         iommu (str): IOMMU mode to boot into; empty for the target's first default mode
@@ -62,6 +64,7 @@ class SharelabStrategy(Strategy):  # type: ignore[misc]
         "console": "ConsoleProtocol",
         "uboot": "UBootDriver",
         "tftp": "TFTPProviderDriver",
+        "http": {"HTTPProviderDriver", None},
         "ssh": "SSHDriver",
         "vmm": {"VmmDriver", None},
     }
@@ -196,6 +199,7 @@ class SharelabStrategy(Strategy):  # type: ignore[misc]
             kernel=self.tftp.stage(str(self.boot_file("kernel"))),
             initrd=self.tftp.stage(str(self.boot_file("initrd"))),
             tree=None if tree is None else self.tftp.stage(str(tree)),
+            root=self._network_root(),
             edits=variants.commands(edit, self.facts.decoders) if edit and edit.by == "u-boot" else (),
         )
         timeouts = self.facts.boot.timeouts
@@ -206,10 +210,21 @@ class SharelabStrategy(Strategy):  # type: ignore[misc]
         self.uboot.boot()
         self._await("Starting kernel", timeouts.load, "the start of the kernel")
         self._note("kernel")
-        self._await(re.escape(self.facts.boot.ready), timeouts.linux, f"'{self.facts.boot.ready}' from Linux")
+        patience = timeouts.linux + (timeouts.root if self.facts.boot.root == "http" else 0)
+        self._await(re.escape(self.facts.boot.ready), patience, f"'{self.facts.boot.ready}' from Linux")
         self._note("linux")
         self.target.activate(self.ssh)
         self._note("ssh")
+
+    def _network_root(self) -> uboot.NetworkRoot | None:
+        """The root file system, staged on the HTTP server; None where it is a disk of the board."""
+        if self.facts.boot.root == "disk":
+            return None
+        if self.http is None:
+            raise StrategyError("the root file system comes by HTTP, and the place offers no HTTPProvider")
+        self.target.activate(self.http)
+        path = self.boot_file("root")
+        return uboot.NetworkRoot(self.http.stage(str(path)), path.stat().st_size)
 
     def _tree(self, mode: IommuMode) -> Path | None:
         """The device tree that is sent to the board; None where it has its own.
@@ -241,7 +256,7 @@ class SharelabStrategy(Strategy):  # type: ignore[misc]
         pending = b""
         while True:
             index, before, match, _ = self.console.expect(
-                [wanted, uboot.FAILED, PANIC, "\n", pexpect.TIMEOUT], timeout=TICK
+                [wanted, uboot.FAILED, ENDS, "\n", pexpect.TIMEOUT], timeout=TICK
             )
             now = time.monotonic()
             if self.stop:

@@ -29,9 +29,11 @@ LABGRID_KEYS = ("targets", "imports", "options", "features", "images", "paths", 
 
 
 class Timeouts(Strict):
-    """Seconds to wait in one boot. ``silence``: how long the console may say nothing."""
+    """Seconds to wait in one boot. ``silence``: how long the console may say nothing; ``root``: from the
+    initramfs's start until the root file system has come over the network."""
 
     load: float = Field(default=60, gt=0)
+    root: float = Field(default=120, ge=1)
     linux: float = Field(default=60, gt=0)
     silence: float = Field(default=20, gt=0)
 
@@ -47,10 +49,14 @@ class Boot(Strict):
     ``dtb`` is the device tree's file in the kernel's package; the board gets that tree, at the address
     ``tree``, instead of the one that its firmware has. ``loader`` is what starts Linux: the strategy
     knows U-Boot. ``uboot``: that of Debian for the board, to look things up in.
+
+    ``root`` is where the root file system is: a disk that the board has (``/dev/vda``), or a file that the
+    initramfs fetches into RAM by HTTP, from labgrid's HTTPProvider.
     """
 
     loader: Literal["u-boot", "depthcharge", "fastboot"] = "u-boot"
     uboot: Uboot | None = None
+    root: Literal["disk", "http"] = "disk"
     dtb: str | None = None
     tree: str = "${fdt_addr_r}"
 
@@ -221,7 +227,7 @@ class Target(Strict):
         image: Image | None = None,
         keyfile: Path | None = None,
         boot_files: Path | None = None,
-        tftp: Mapping[str, str] | None = None,
+        served: Mapping[str, Mapping[str, str]] | None = None,
         dtb: Path | None = None,
         drivers: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> Path:
@@ -238,7 +244,7 @@ class Target(Strict):
             image=image,
             keyfile=keyfile,
             boot_files=boot_files,
-            tftp=tftp,
+            served=served,
             dtb=dtb,
             drivers=drivers,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from lab.base.errors import ConfigError
 from lab.boards.facts import ModeSetup
@@ -12,9 +13,28 @@ FAILED = "LAB-BOOT-FAILED"
 """What the console says when a command of a boot line failed; never part of the line itself."""
 
 
-def bootargs(boot: Boot, setup: ModeSetup) -> str:
+ROOT_FAILED = r"LAB-ROOT-FAILED: [^\r\n]*(?=[\r\n])"
+"""What the initramfs says where the root file system does not come over the network; a pattern."""
+
+
+@dataclass(frozen=True)
+class NetworkRoot:
+    """A root file system on an HTTP server: its URL, as the board has it, and its length in bytes."""
+
+    url: str
+    size: int
+
+    def words(self, patience: float) -> tuple[str, ...]:
+        """For the kernel's command line, read by images/initramfs/init. ``patience``: seconds to get it."""
+        return (f"lab.root={self.url}", f"lab.size={self.size}", f"lab.patience={patience:.0f}")
+
+
+def bootargs(boot: Boot, setup: ModeSetup, root: NetworkRoot | None = None) -> str:
     """The kernel command line of a boot in a mode. The mode's words come last: the last one wins."""
-    return " ".join(part for part in (f"console={boot.console}", boot.cmdline, *setup.kernel) if part)
+    network = root.words(boot.timeouts.root) if root is not None else ()
+    return " ".join(
+        part for part in (f"console={boot.console}", boot.cmdline, *network, *setup.kernel) if part
+    )
 
 
 def boot_lines(
@@ -25,12 +45,13 @@ def boot_lines(
     initrd: str,
     tree: str | None = None,
     edits: Sequence[str] = (),
+    root: NetworkRoot | None = None,
 ) -> list[str]:
     """The lines for U-Boot's shell that load and start Linux; each says FAILED where a command of it fails.
 
     ``kernel``, ``initrd`` and ``tree`` are paths on the TFTP server; without a ``tree`` the board's own is
-    taken. ``edits``: commands on it before Linux gets it. As many commands as fit go in one line,
-    because each line costs a round trip over the serial console.
+    taken. ``edits``: commands on it before Linux gets it. ``root``: where it is no disk. As many commands as
+    fit go in one line, because each line costs a round trip over the serial console.
     Raises ConfigError for a command that fits in no line.
     """
     address = boot.devicetree if tree is None else boot.tree
@@ -41,7 +62,7 @@ def boot_lines(
     if edits:
         commands += [f"fdt addr {address}", *edits]
     commands += [
-        f"setenv bootargs '{bootargs(boot, setup)}'",
+        f"setenv bootargs '{bootargs(boot, setup, root)}'",
         # ${filesize} is that of the last file loaded, the initrd
         f"booti {boot.kernel} {boot.initrd}:${{filesize}} {address}",
     ]

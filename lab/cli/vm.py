@@ -29,16 +29,16 @@ def start(
     directory: Directory = None,
 ) -> None:
     """Start the guest, and the board where it is off; what ran before is ended."""
+    from lab.boards.driver import places
     from lab.boards.guest import Guest
-    from lab.boards.vmms import Places
 
     with find_board(board, directory) as found:
         vmm = found.target.with_vmm(settings or []).vmm
         assert vmm is not None
         found.boot(iommu)
-        places = Places(decoder=found.target.decoders[0].device)
+        where = places(found.target)
         with found.agent() as agent, ui.task(f"guest of {found.name}"):
-            guest = Guest.start(f"{found.name} guest", agent, found.destination, vmm, places, keep=True)
+            guest = Guest.start(f"{found.name} guest", agent, found.destination, vmm, where, keep=True)
             guest.leave()
         ui.out.print(f"guest of {found.name} is up: {vmm.title}", markup=False)
         ui.out.print("lab shell --guest  lab vm status  lab vm stop", markup=False)

@@ -50,7 +50,7 @@ def place_environment(target: Target, place: str, directory: Path, image: Image 
         image=image,
         keyfile=keys.client,
         boot_files=files,
-        tftp=tftp_here(found),
+        served=served_here(found),
         drivers=gear(target, found.resources),
         dtb=own_tree(target, image, directory),
     )
@@ -98,17 +98,19 @@ def plain_environment(place: Place, directory: Path) -> Path:
     return path
 
 
-def tftp_here(place: Place) -> dict[str, str] | None:
-    """The arguments of a TFTPProvider, where the TFTP server of ``place`` serves a folder of this machine.
+def served_here(place: Place) -> dict[str, dict[str, str]]:
+    """TFTPProvider and HTTPProvider -> arguments, for servers of ``place`` that serve our folders.
 
     labgrid's exporter makes a RemoteTFTPProvider of every TFTPProvider, and its driver copies files to
     that over ssh, even to the machine that it runs on.
     """
-    offered = place.resources.get("RemoteTFTPProvider")
-    if offered is None:
-        return None
-    folder = str(offered["internal"])
-    here = str(offered["host"]) in (*HERE, socket.gethostname(), socket.getfqdn())
-    if not (here and os.access(folder, os.W_OK | os.X_OK)):
-        return None
-    return {"internal": folder, "external": str(offered["external"])}
+    found = {}
+    for kind in ("TFTPProvider", "HTTPProvider"):
+        offered = place.resources.get(f"Remote{kind}")
+        if offered is None:
+            continue
+        folder = str(offered["internal"])
+        here = str(offered["host"]) in (*HERE, socket.gethostname(), socket.getfqdn())
+        if here and os.access(folder, os.W_OK | os.X_OK):
+            found[kind] = {"internal": folder, "external": str(offered["external"])}
+    return found

@@ -92,7 +92,7 @@ def test_a_tftp_server_on_this_machine_takes_the_place_of_an_exported_one(tmp_pa
     served = tmp_path / "served"
     served.mkdir()
     here = {"internal": f"{served}/", "external": "here/"}
-    path = target.write_environment(tmp_path, resources=offered, image=image, tftp=here)
+    path = target.write_environment(tmp_path, resources=offered, image=image, served={"TFTPProvider": here})
     driver = Environment(str(path)).get_target("main").get_driver("TFTPProviderDriver")
     assert driver.stage(str(image.kernel)) == "here/vmlinuz"
     assert (served / "vmlinuz").read_bytes() == b"kernel"

@@ -60,7 +60,9 @@ def test_decoders_can_be_the_keys_of_a_table(name):
 
 
 def test_unknown_target_names_the_known_ones():
-    with pytest.raises(ConfigError, match=r"unknown target 'virt-smm'.*virt-cma, virt-dma32, virt-smmu"):
+    with pytest.raises(
+        ConfigError, match=r"unknown target 'virt-smm'.*virt-cma, virt-dma32, virt-netroot, virt-smmu"
+    ):
         load_target("virt-smm")
 
 

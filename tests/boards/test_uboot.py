@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from lab.base.errors import ConfigError
 from lab.boards import load_target, variants
 from lab.boards.facts import ModeSetup
-from lab.boards.target import Boot
-from lab.boards.uboot import FAILED, boot_lines, bootargs, pack
+from lab.boards.target import Boot, Timeouts
+from lab.boards.uboot import FAILED, NetworkRoot, boot_lines, bootargs, pack
 
 BOOT = Boot(console="ttyAMA0", cmdline="quiet")
 PLAIN = ModeSetup()
@@ -34,6 +34,17 @@ def test_loads_kernel_before_initrd_so_that_filesize_is_the_initrds():
         "setenv bootargs 'console=ttyAMA0 quiet'",
         "booti ${kernel_addr_r} ${ramdisk_addr_r}:${filesize} ${fdtcontroladdr}",
     ]
+
+
+def test_a_root_file_system_from_the_network_is_told_to_the_initramfs_with_its_length_and_a_limit():
+    root = NetworkRoot("http://10.0.0.1/root", 475_000_000)
+    slow = BOOT.model_copy(update={"timeouts": Timeouts(root=90)})
+    [arguments] = [
+        line
+        for line in commands(boot_lines(slow, PLAIN, kernel="k", initrd="i", root=root))
+        if "boota" in line
+    ]
+    assert arguments.endswith(" lab.root=http://10.0.0.1/root lab.size=475000000 lab.patience=90'")
 
 
 def test_device_tree_is_edited_after_loading_and_before_the_start():

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 from labgrid import Environment
+from labgrid.strategy import StrategyError
 
 from lab.boards import load_target
 from lab.boards.devicetree import DeviceTree
@@ -26,6 +27,7 @@ OTHER_OUTLET = {
         "avail_topic": "c",
     }
 }
+WEB = {"RemoteHTTPProvider": {"host": "127.0.0.1", "internal": "/srv/tftp/", "external": "http://10.0.0.1/"}}
 MUX = {
     "NetworkUSBSDMuxDevice": {
         "host": "127.0.0.1",
@@ -50,6 +52,7 @@ def rock():
         (USUAL | OUTLET, {}),
         (USUAL | OTHER_OUTLET, {"TasmotaPowerDriver": {}}),
         (USUAL | OUTLET | MUX, {"USBSDMuxDriver": {}}),
+        (USUAL | OUTLET | WEB, {"HTTPProviderDriver": {}}),
         (
             ["NetworkPowerPort", "NetworkRKUSBLoader"],
             {"RKUSBDriver": {"image": "rk-image", "usb_loader": "rk-loader"}},
@@ -71,6 +74,24 @@ def test_labgrid_builds_the_board_of_a_place(rock, tmp_path, offered):
     assert ("USBSDMuxDriver" in found) == ("NetworkUSBSDMuxDevice" in offered)
 
 
+def test_a_root_file_system_needs_a_place_that_serves_it(rock, tmp_path):
+    for name in ("kernel", "initrd", "drivers", "squashfs"):
+        (tmp_path / name).write_bytes(name.encode())
+    image = SimpleNamespace(**{name: tmp_path / name for name in ("kernel", "initrd", "drivers", "squashfs")})
+    path = rock.write_environment(tmp_path, resources=USUAL | OUTLET, image=image)
+    with pytest.raises(StrategyError, match="the place offers no HTTPProvider"):
+        Environment(str(path)).get_target("main").get_strategy()._network_root()
+    served = {"HTTPProvider": {"internal": f"{tmp_path}/www/", "external": "http://10.0.0.1/lab/"}}
+    offered = USUAL | OUTLET | WEB
+    path = rock.write_environment(
+        tmp_path, resources=offered, image=image, drivers=gear(rock, offered), served=served
+    )
+    root = Environment(str(path)).get_target("main").get_strategy()._network_root()
+    assert (root.url, root.size) == ("http://10.0.0.1/lab/squashfs", len("squashfs"))
+    joined = (tmp_path / f"{rock.name}.initrd").read_bytes()
+    assert joined == b"initrd\0\0drivers\0"
+
+
 def test_another_outlets_driver_takes_the_usual_ones_place(rock, tmp_path):
     offered = USUAL | OTHER_OUTLET
     path = rock.write_environment(tmp_path, resources=offered, drivers=gear(rock, offered))
@@ -80,9 +101,14 @@ def test_another_outlets_driver_takes_the_usual_ones_place(rock, tmp_path):
 
 
 def test_a_board_gets_its_tree_from_the_kernel_that_it_boots(rock, tmp_path):
-    for name in ("kernel", "initrd"):
+    for name in ("kernel", "initrd", "drivers", "squashfs"):
         (tmp_path / name).write_bytes(name.encode())
-    image = SimpleNamespace(kernel=tmp_path / "kernel", initrd=tmp_path / "initrd")
+    image = SimpleNamespace(
+        kernel=tmp_path / "kernel",
+        initrd=tmp_path / "initrd",
+        drivers=tmp_path / "drivers",
+        squashfs=tmp_path / "squashfs",
+    )
     path = rock.write_environment(tmp_path, resources=USUAL | OUTLET, image=image)
     tree = Environment(str(path)).config.get_image_path("dtb")
     assert tree == str(Kernels.of(rock.image).found[0].dtb(rock.boot.dtb))

@@ -1,0 +1,76 @@
+"""A board whose root file system comes over the network, from a server that is well and from broken ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from lab.base.words import IommuMode
+from lab.boards import Board, LostBoardError, load_target
+from lab.rack import Machine, Rack
+from tests.boards.conftest import open_board
+from tests.boards.webserver import server
+
+pytestmark = pytest.mark.board
+
+NAME = "virt-netroot"
+
+
+@pytest.fixture(scope="module")
+def rack(real_image, tmp_path_factory) -> Iterator[Rack]:
+    machine = Machine.model_validate(load_target(NAME).virtual)
+    directory = tmp_path_factory.mktemp("netroot")
+    with Rack.start({NAME: machine}, image=real_image, directory=directory) as started:
+        yield started
+
+
+def test_the_board_has_no_disk_and_the_whole_root(rack, real_image, tmp_path):
+    with open_board(load_target(NAME), rack, NAME, real_image, tmp_path) as board:
+        board.boot(IommuMode.TRANSLATED)
+
+        def shell(command: str) -> str:
+            return str(board.agent.run(["sh", "-c", command])["stdout"].decode().strip())
+
+        assert shell("ls /sys/class/block | grep -c vd") == "0"
+        assert shell("findmnt -no FSTYPE / || awk '$2 == \"/\" {print $3}' /proc/mounts").endswith("squashfs")
+        assert shell("stat -c %s /run/lab/root.squashfs") == str(real_image.squashfs.stat().st_size)
+        assert shell("cat /sys/class/net/eth0/operstate") == "up"
+
+
+BROKEN = {
+    "refused": "can't connect to remote host.*Connection refused",
+    "missing": "server returned error: HTTP/1.1 404 Not Found",
+    "truncated": "connection closed prematurely",
+    "stalled": "nothing came for 10 s, 0 of [0-9]+ MiB are there",
+    "slow": "0 of [0-9]+ MiB within 6 s",
+    "other": "100000 bytes, not [0-9]+",
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_broken_server_is_one_clear_line_and_no_hang(kind, rack, real_image, tmp_path):
+    """The board says what is wrong, and the boot ends with that line: a fault of the lab."""
+    text = load_target(NAME).path.read_text()
+    target_file = tmp_path / f"{NAME}.yaml"
+    patience = "root: 6, " if kind == "slow" else ""
+    target_file.write_text(text.replace("timeouts: {", f"timeouts: {{{patience}"))
+    target = load_target(target_file)
+    with server(kind, bytes(100_000), tmp_path) as provider:
+        environment = target.write_environment(
+            fresh(tmp_path / "environment"),
+            resources={**rack.resources(NAME), "HTTPProvider": provider},
+            image=real_image,
+            keyfile=rack.keyfile,
+            boot_files=rack.boot_files,
+        )
+        with (
+            Board.open(environment, target, real_image) as board,
+            pytest.raises(LostBoardError, match=f"{NAME}: LAB-ROOT-FAILED: .*({BROKEN[kind]})"),
+        ):
+            board.boot(IommuMode.TRANSLATED)
+
+
+def fresh(folder):
+    folder.mkdir()
+    return folder
