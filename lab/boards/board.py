@@ -15,6 +15,7 @@ from lab.base.errors import BoardError, ConfigError, LabError, SharelabError
 from lab.base.words import IommuMode
 from lab.boards import switch
 from lab.boards.errors import LostBoardError, UnreachableError
+from lab.boards.modes import GROUP_TYPE, verify
 from lab.boards.reach import unreachable
 from lab.boards.target import Target
 from lab.boards.vmm import Vmm
@@ -26,14 +27,6 @@ if TYPE_CHECKING:
     from lab.imaging import Image
 
 T = TypeVar("T")
-
-GROUP_TYPE: dict[IommuMode, str | None] = {
-    IommuMode.TRANSLATED: "DMA",
-    IommuMode.LAZY: "DMA-FQ",
-    IommuMode.PASSTHROUGH: "identity",
-    IommuMode.OFF: None,
-}
-"""Mode -> /sys/kernel/iommu_groups/N/type of a device (Linux, drivers/iommu/iommu.c); None: in no group."""
 
 
 def preload() -> threading.Thread:
@@ -180,7 +173,7 @@ class Board:
         kind = GROUP_TYPE[mode]
         assert kind is not None
         switch.switch(self.agent, self.target, kind)
-        self.verified = self._verify(mode)
+        self.verified = verify(self.agent, self.target, mode)
         self._facts = None
         self.snapshot = "switched while it ran"
         self.times = {"switched": time.monotonic() - begin}
@@ -362,22 +355,8 @@ class Board:
         for module, parameters in self.target.modules.items():
             params = {name: list(v) if isinstance(v, tuple) else v for name, v in parameters.items()}
             self.agent.call("load", module=module, params=params)
-        self.verified = self._verify(mode)
+        self.verified = verify(self.agent, self.target, mode)
         self.times["verified"] = time.monotonic() - begin
-
-    def _verify(self, mode: IommuMode) -> str:
-        """Hold each decoder's IOMMU group against ``mode``; the group appears when a driver first binds."""
-        expected = GROUP_TYPE[mode]
-        for decoder in self.target.decoders:
-            if not decoder.behind_iommu and mode is not IommuMode.OFF:
-                continue
-            found = self.agent.call("iommu", device=decoder.device)["type"]
-            if found != expected:
-                raise LostBoardError(
-                    f"asked for IOMMU mode {mode}, but decoder {decoder.name} ({decoder.device}) "
-                    f"is in {_group(found)}, not in {_group(expected)}"
-                )
-        return expected or "no group"
 
     def _answers(self) -> bool:
         if self._agent is None:
@@ -425,10 +404,6 @@ class Board:
     def _rack_log(self, lines: int = 20) -> str:
         text = self._log_tail() if self._log_tail else ""
         return "\n".join(text.splitlines()[-lines:])
-
-
-def _group(kind: str | None) -> str:
-    return "no IOMMU group" if kind is None else f"a group of type {kind}"
 
 
 def _text(error: Exception) -> str:

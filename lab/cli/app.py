@@ -11,6 +11,7 @@ from lab.base.ui import err
 from lab.cli import (
     board,
     boards,
+    bringup,
     check,
     ci,
     compare,
@@ -75,6 +76,7 @@ app.command("shell", rich_help_panel=BOARDS)(shell.shell)
 app.command("console", rich_help_panel=BOARDS)(board.console)
 app.command("power", rich_help_panel=BOARDS)(board.power)
 
+app.command("bringup", rich_help_panel=LAB)(bringup.bringup)
 app.command("up", rich_help_panel=LAB)(up.up)
 app.command("down", rich_help_panel=LAB)(up.down)
 app.command("doctor", rich_help_panel=LAB)(doctor.doctor)

@@ -1,0 +1,137 @@
+"""What a board said of itself, as a change of its target file."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lab.boards.fourcc import CODES
+from lab.boards.target import Target
+
+HALF_GIG = 512 << 20
+ROOM = 3
+"""How many times as long as this boot took the next one may take."""
+
+LEAST = 30
+"""Seconds that every time-out has."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """A fact of the target file that the board says otherwise, or that was unverified until now.
+
+    ``value``: what the file is to have; None where the fact stays and only is no longer unverified.
+    """
+
+    path: str
+    value: Any = None
+
+
+def changes(target: Target, facts: Mapping[str, Any]) -> Iterator[Change]:
+    """What the board's ``facts`` (`Bench.facts`) change about ``target``."""
+    own = facts.get("compatible")
+    if own and target.compatible and target.compatible not in own:
+        yield Change("compatible", own[-1])
+    if "board" in facts:
+        memory = f"{-(-facts['board']['mem_total'] // HALF_GIG) * 512}M"
+        yield Change("memory", None if _bytes(memory) == _bytes(target.memory) else _short(memory))
+    if "speed" in facts and target.serial_speed not in (None, facts["speed"]):
+        yield Change("hookup.resources.USBSerialPort.speed", facts["speed"])
+    if "kvm" in facts and target.kvm is not None:
+        yield Change("kvm.usable", None if facts["kvm"] == target.kvm.usable else facts["kvm"])
+    if "times" in facts and "boot.timeouts" in target.unverified:
+        yield Change("boot.timeouts", _timeouts(target, facts["times"]))
+    for found in facts.get("decoders", ()):
+        for decoder in target.at(facts["hello"]["kernel"]).decoders:
+            if decoder.device != found["device"]:
+                continue
+            for key, read in (("coded", found["outputs"]), ("raw", found["captures"])):
+                said = getattr(decoder, key)
+                general = getattr(target.decoder(decoder.name), key) == said
+                if general and {CODES.get(name, name) for name in said} != set(read):
+                    yield Change(f"decoders.{decoder.name}.{key}", [_name(code, said) for code in read])
+
+
+def _name(code: str, known: Sequence[str]) -> str:
+    """The name of a format: as the file has it where it does."""
+    names = [name for name in (*known, *CODES) if CODES.get(name) == code]
+    return names[0] if names else code
+
+
+def proposed(target: Target, facts: Mapping[str, Any]) -> str:
+    """The text of the target file with what the board said."""
+    lines = target.path.read_text(encoding="utf-8").splitlines(keepends=True)
+    gone: set[int] = set()
+    for change in changes(target, facts):
+        if change.value is not None:
+            number = target.line(change.path)
+            assert number is not None
+            lines[number - 1] = _replaced(lines[number - 1], change)
+        for path in target.unverified:
+            if path == change.path or change.path.startswith(f"{path}."):
+                number = _entry(lines, path)
+                if number is not None:
+                    gone.add(number - 1)
+    return "".join(line for number, line in enumerate(lines) if number not in gone)
+
+
+def _replaced(line: str, change: Change) -> str:
+    """A line of the file with the new value of the key on it."""
+    key = re.escape(change.path.rpartition(".")[2])
+    found = re.search(rf"\b{key}:\s*(\[[^]]*\]|\{{[^}}]*\}}|[^\s,#}}]+)", line)
+    assert found is not None, f"no {key} in {line!r}"
+    return line[: found.start(1)] + _flow(change.value) + line[found.end(1) :]
+
+
+def diff(target: Target, text: str) -> list[str]:
+    """The change from the target file to ``text``, as a unified diff; empty where there is none."""
+    before = target.path.read_text(encoding="utf-8")
+    name = Path(target.path).name
+    return list(
+        difflib.unified_diff(
+            before.splitlines(),
+            text.splitlines(),
+            f"targets/{name}",
+            f"{name} as the board says",
+            lineterm="",
+        )
+    )
+
+
+def _entry(lines: Sequence[str], path: str) -> int | None:
+    """The line (from 1) of ``path`` below ``unverified``, whose keys have dots in them."""
+    start = next((number for number, line in enumerate(lines) if line.startswith("unverified:")), len(lines))
+    for number in range(start + 1, len(lines)):
+        if lines[number].startswith(f"  {path}:"):
+            return number + 1
+    return None
+
+
+def _timeouts(target: Target, times: Mapping[str, float]) -> dict[str, int]:
+    kept = target.boot.timeouts
+    return {
+        "load": max(LEAST, round(ROOM * (times["kernel"] - times["uboot"]))),
+        "linux": max(LEAST, round(ROOM * (times["linux"] - times["kernel"]))),
+        "root": round(kept.root),
+        "silence": round(kept.silence),
+    }
+
+
+def _bytes(size: str) -> int:
+    return int(size[:-1]) << {"M": 20, "G": 30}[size[-1]]
+
+
+def _short(size: str) -> str:
+    whole, rest = divmod(_bytes(size), 1 << 30)
+    return size if rest else f"{whole}G"
+
+
+def _flow(value: Any) -> str:
+    text: str = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=1000)
+    return text.removesuffix("\n...\n").rstrip("\n")
