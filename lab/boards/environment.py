@@ -152,6 +152,9 @@ def write(
     for kind, arguments in (served or {}).items():
         _add_resource(main, kind, {"name": HERE, **arguments})
         _default_argument(main["drivers"], f"{kind}Driver", "bindings", {"provider": HERE})
+    if image is not None:
+        _own_boot(data["boot"], image)
+        dtb = image.dtb or dtb
     if dtb is None and image is not None and target.boot.dtb is not None:
         from lab.imaging.kernels import Kernels  # needed for few boards, and never by the virtual ones
 
@@ -171,6 +174,14 @@ def write(
     path = directory / f"{target.name}.yaml"
     path.write_text(yaml.dump(data, Dumper=_Dumper, sort_keys=False), encoding="utf-8")
     return path
+
+
+def _own_boot(boot: dict[str, Any], image: Image) -> None:
+    """What an image with parts of one's own changes in how its boards boot."""
+    if image.dtb is not None:
+        boot["dtb"] = str(image.dtb)  # that there is one has the board get it
+    if words := image.own.get("cmdline"):
+        boot["cmdline"] = " ".join(filter(None, (boot.get("cmdline", ""), words)))
 
 
 def _add_resource(main: Any, name: str, arguments: Mapping[str, Any]) -> None:

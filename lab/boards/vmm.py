@@ -15,17 +15,17 @@ class Vmm(Strict):
     """One configuration of VMM and guest. Two that are equal can share a running guest.
 
     ``binary`` is a name or a path on the board, ``qemu-11`` the image's QEMU from backports. ``kernel`` is
-    the guest's: the board's own, or the newer one from backports. ``backing`` is what the guest's RAM is
-    made of: a memfd of 4 KiB pages, or one of 2 MiB huge pages. ``gpu``: a 2D virtio-gpu with blob
-    resources, one without, one with virgl, one with virgl, blobs and a window for host memory, or none.
-    ``rendernode`` is what virgl draws with; ``/dev/null`` is Mesa's software renderer. ``video``: nothing,
-    the board's first decoder, given away by VFIO, or an empty PCIe slot into which it can be put while the
-    guest runs (QEMU).
+    the guest's: the board's own, the newer one from backports, or ``own``, that of ``--guest-kernel``.
+    ``backing`` is what the guest's RAM is made of: a memfd of 4 KiB pages, or one of 2 MiB huge pages.
+    ``gpu``: a 2D virtio-gpu with blob resources, one without, one with virgl, one with virgl, blobs and a
+    window for host memory, or none. ``rendernode`` is what virgl draws with; ``/dev/null`` is Mesa's
+    software renderer. ``video``: nothing, the board's first decoder, given away by VFIO, or an empty PCIe
+    slot into which it can be put while the guest runs (QEMU).
     """
 
     kind: Literal["qemu", "crosvm"] = "qemu"
     binary: str = ""
-    kernel: Literal["board", "backports"] = "board"
+    kernel: Literal["board", "backports", "own"] = "board"
     memory: str = Field(default="512M", pattern=r"^\d+[MG]$")
     backing: Literal["memfd", "hugetlb"] = "memfd"
     gpu: Literal["blob", "2d", "virgl", "virgl-blob", "none"] = "blob"

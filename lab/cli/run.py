@@ -19,6 +19,8 @@ from lab.base.errors import ExitCode
 from lab.base.ui import err
 from lab.cli.coordinator import Address, seconds_option
 
+OWN = "One's own kernel and files (docs/own-kernel.md)"
+
 
 def _suites(incomplete: str) -> list[str]:
     from lab.runs.request import suite_names
@@ -57,6 +59,41 @@ def run(
     vmm: Annotated[
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="Over the target's vmm: binary=qemu-11; repeat for more."),
+    ] = None,
+    kernel: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Boot this: Image, vmlinuz, .deb, .tar, build folder.", rich_help_panel=OWN
+        ),
+    ] = None,
+    modules: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="TREE|TAR|DEB",
+            help="Its modules; repeat for kernels in several packages.",
+            rich_help_panel=OWN,
+        ),
+    ] = None,
+    headers: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Build the virtual decoder against this build folder.", rich_help_panel=OWN
+        ),
+    ] = None,
+    dtb: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Device tree for the board.", rich_help_panel=OWN)
+    ] = None,
+    cmdline: Annotated[
+        str,
+        typer.Option(metavar="WORDS", help="Behind the target's kernel command line.", rich_help_panel=OWN),
+    ] = "",
+    overlay: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Files over the board's root file system.", rich_help_panel=OWN),
+    ] = None,
+    guest_kernel: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Kernel of the guest, as --kernel.", rich_help_panel=OWN),
     ] = None,
     results: Annotated[Path, typer.Option(metavar="DIR", help="Folder for this and earlier runs.")] = Path(
         "results"
@@ -129,16 +166,27 @@ def run(
       lab run -t virt-smmu -t virt-dma32 --junit out.xml
       lab run -k "import and udmabuf"
       lab run vm --iommu off --vmm binary=qemu-11
+      lab run --kernel linux-6.19.0-arm64.tar.zst --headers ~/linux
       lab run --soc rk3399 --soc rk3588 --wait 1h --priority 5 --junit out.xml
       git bisect run lab run board --soc rk3588 --wait 1h --bisect
     """
     with _skipping(bisect):
         from lab.base.ids import new_id
+        from lab.imaging.own.given import Own
         from lab.runs.launch import BoardProcess
         from lab.runs.request import DEFAULT_TARGET, Request, find_suites
 
         leased = any(given is not None for given in (soc, place, wait, priority, coordinator))
         leased = leased or _needs_a_lab(target or [])
+        own = Own(
+            kernel=kernel,
+            guest_kernel=guest_kernel,
+            modules=tuple(modules or ()),
+            headers=headers,
+            dtb=dtb,
+            cmdline=cmdline,
+            overlay=overlay,
+        ).check()
         request = Request(
             id=new_id(),
             suites=find_suites(suites or []),
@@ -148,6 +196,7 @@ def run(
             snapshot=snapshot,
             switch=switch,
             vmm=tuple(vmm or ()),
+            own=own,
             results=results.absolute(),
             command=shlex.join(["lab", *sys.argv[1:]]),
             leased=leased,

@@ -62,6 +62,8 @@ class TerminalView:
         kernel = image.manifest.get("kernel", "")
         state = "cached" if image.cached else "built"
         err.print(f"image    {image.name:12} kernel {kernel}  {image.digest[:7]}  [dim]{state}[/]")
+        if image.own:
+            err.print(f"{INDENT}one's own: {escape(image.own_words)}", soft_wrap=True)
 
     def target(self, name: str) -> BoardView:
         """A job begins."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from lab.imaging.plan import Keys
 
 FILES = ("kernel", "initrd", "drivers", "squashfs", "uboot")
 MANIFEST = "manifest.json"
+DTB, MODULES = "dtb", "modules.json"
+"""Files of an image with parts of one's own (lab/imaging/own): a device tree, what its kernel can load."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,46 @@ class Image:
         return self.path / "squashfs"
 
     @property
+    def own(self) -> dict[str, Any]:
+        """What in it is one's own, name and digest of each: see `lab.imaging.own`. Empty: nothing."""
+        found: dict[str, Any] = self.manifest.get("own", {})
+        return found
+
+    @property
+    def own_words(self) -> str:
+        """The same in a line for people: ``kernel Image 3f2a91c, cmdline ...``; empty: nothing."""
+        return ", ".join(f"{name} {_words(value)}" for name, value in self.own.items())
+
+    @property
+    def dtb(self) -> Path | None:
+        """The device tree that goes with it, to every board; None: the target says which."""
+        path = self.path / DTB
+        return path if path.is_file() else None
+
+    def lacking(self, modules: Iterable[str]) -> list[str]:
+        """Those of the kernel ``modules`` that are not there, where the kernel is one's own."""
+        try:
+            known = json.loads((self.path / MODULES).read_text())
+        except FileNotFoundError:
+            return []
+        names = {name.replace("-", "_"): name for name in modules}
+        there = known["names"]
+        return sorted(
+            given
+            for name, given in names.items()
+            if name in known["ours"] or (there is not None and name not in there)
+        )
+
+    @property
     def uboot(self) -> Path:
         """U-Boot for QEMU's ``virt`` machine, for ``-bios``."""
         return self.path / "uboot"
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(_words(one) for one in value)
+    return f"{value['name']} {value['digest'][:7]}" if isinstance(value, dict) else str(value)
 
 
 def manifest(name: str, keys: Keys, steps: Mapping[str, Result], folder: Path) -> dict[str, Any]:

@@ -171,13 +171,9 @@ class Steps:
         base, modules_of = root.result(), holds.result()
 
         def make(work: Work) -> None:
-            data = initrd.build(
-                self.recipe,
-                root=base,
-                modules=modules_of,
-                scripts=self.path.parent / self.recipe.initramfs,
-                release=keys.releases[name],
-            )
+            loaded = initrd.debian_modules(self.recipe, modules_of, keys.releases[name])
+            scripts = self.path.parent / self.recipe.initramfs
+            data = initrd.build(root=base, scripts=scripts, modules=loaded)
             (work.path / "initrd").write_bytes(data)
 
         shown = "initrd" if name == BOARD else f"initrd-{name}"

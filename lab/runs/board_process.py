@@ -25,6 +25,7 @@ from lab.runs.launch import PLANNED, READY, REFUSED
 
 if TYPE_CHECKING:
     from lab.base.words import IommuMode
+    from lab.imaging.own.given import Own
     from lab.runs.lab import Lab
     from lab.runs.session import Session
 
@@ -65,7 +66,12 @@ def main() -> int:
             modes = parse_modes(order["iommu"], target)
             place = "" if order["leased"] else place_from_environment()
             lab = Lab(
-                target, place=place, events=events, snapshots=order["snapshot"], switching=order["switch"]
+                target,
+                place=place,
+                events=events,
+                snapshots=order["snapshot"],
+                switching=order["switch"],
+                own=_own(order["own"]),
             )
             stack.callback(lab.close)
             lab.prepare()
@@ -81,6 +87,15 @@ def main() -> int:
             else:
                 return _go(lab, modes, order | said["go"], events)
         return 0  # `lab run` has found something wrong elsewhere, or is gone
+
+
+def _own(given: dict[str, Any]) -> Own | None:
+    """What takes the place of parts of the image."""
+    if not given:
+        return None
+    from lab.imaging.own.given import Own
+
+    return Own.from_plain(given)
 
 
 def _interrupted(lab: Lab) -> None:

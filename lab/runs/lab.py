@@ -8,18 +8,23 @@ import tempfile
 import threading
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lab.base.errors import LabError
 from lab.base.words import IommuMode
 from lab.boards import Board, Target
 from lab.boards.board import preload
-from lab.imaging import Image, build, find
+from lab.imaging import Image
 from lab.rack import Rack
 from lab.rack.machine import machine
 from lab.runs.events import EventWriter
 from lab.runs.holding import Holding
+from lab.runs.images import build_image, find_image
 from lab.runs.offered import own_tree, place_environment
 from lab.runs.outage import PATIENCE, outlast
+
+if TYPE_CHECKING:
+    from lab.imaging.own.given import Own
 
 MAX_FAILED_BOOTS = 2
 """Boots in one IOMMU mode that may fail before the rest of its cells are MISS without another try."""
@@ -43,14 +48,18 @@ class Lab:
         events: EventWriter | None = None,
         snapshots: bool | None = None,
         switching: bool = False,
+        own: Own | None = None,
     ) -> None:
-        """``snapshots``: let a virtual board go on from saved boots; None: as LAB_SNAPSHOT says.
+        """``own``: what takes the place of parts of the target's image.
+
+        ``snapshots``: let a virtual board go on from saved boots; None: as LAB_SNAPSHOT says.
 
         ``switching``: let a running board change its decoders' mode where it can do so without a boot.
 
         ``place``: a labgrid place, empty while it is not known which; None for a rack of its own.
         """
-        self.target = target
+        self.own = own
+        self.target = target.with_vmm(["kernel=own"]) if own and own.guest_kernel and target.vmm else target
         self.place = place or target.name
         self.holding: Holding | None = None
         """The lease of the place; None where the place is of our own making."""
@@ -88,7 +97,7 @@ class Lab:
     def image(self) -> Image:
         """What the board boots; built where it is not there yet."""
         if self._image is None:
-            self._take_image(build(self.target.image))
+            self._take_image(build_image(self.target, self.own))
             assert self._image is not None
         return self._image
 
@@ -101,10 +110,11 @@ class Lab:
         """What switches nothing and is soon done: check the target, start its virtual rack, open the board.
 
         Rack and board have to wait for `open` where the image has yet to be built, or the place is not ours
-        yet. Raises ConfigError for what is wrong with the target, LabError where the rack does not start.
+        yet. Raises ConfigError for what is wrong with the target or with parts of one's own, LabError where
+        the rack does not start.
         """
         loading = preload()
-        image = find(self.target.image)
+        image = find_image(self.target, self.own)
         if image is not None:
             self._take_image(image)
             self._start_rack(image)

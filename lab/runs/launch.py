@@ -96,6 +96,7 @@ class BoardProcess:
             "target": target,
             "iommu": request.iommu,
             "vmm": request.vmm,
+            "own": request.own.plain() if request.own else {},
             "snapshot": request.snapshot,
             "switch": request.switch,
             "run": request.id,

@@ -35,6 +35,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action=argparse.BooleanOptionalAction,
         help="virtual boards go on from saved boots where they can (default: as LAB_SNAPSHOT says, else no)",
     )
+    group.addoption(
+        "--lab-own",
+        metavar="OPTION=VALUE",
+        action="append",
+        default=[],
+        help="parts of one's own in the image, as lab run's options: kernel=Image, modules=DIR (repeat)",
+    )
     group.addoption("--lab-run", metavar="ID", default="", help="identity of the run in the results")
 
 
@@ -70,6 +77,7 @@ def _open(config: pytest.Config) -> Session | None:
     if env is None:
         return None
     from lab.boards import load_target
+    from lab.imaging.own.given import Own
     from lab.runs import session
     from lab.runs.lab import Lab, place_from_environment
     from lab.runs.request import parse_modes
@@ -78,7 +86,8 @@ def _open(config: pytest.Config) -> Session | None:
         return None
     target = load_target(Path(env))
     modes = parse_modes(config.option.iommu, target)
-    lab = Lab(target, place=place_from_environment(), snapshots=config.option.lab_snapshot)
+    parts = Own.from_words(config.option.lab_own).check()
+    lab = Lab(target, place=place_from_environment(), snapshots=config.option.lab_snapshot, own=parts)
     config.add_cleanup(lab.close)
     if not config.option.collectonly:
         if lab.remote:

@@ -12,6 +12,7 @@ from lab.base.words import IommuMode
 
 if TYPE_CHECKING:
     from lab.boards import Target
+    from lab.imaging.own.given import Own
 
 DEFAULT_TARGET = "virt-smmu"
 
@@ -23,6 +24,7 @@ class Request:
     ``snapshot``: whether virtual boards go on from saved boots; None: as LAB_SNAPSHOT says.
     ``switch``: change modes while a board runs, where that is enough.
     ``vmm``: ``KEY=VALUE`` pairs over each target's ``vmm:`` section.
+    ``own``: what takes the place of parts of each target's image.
     ``results``: the folder that holds the folders of runs.
 
     On a lab's places: ``targets``, ``socs`` and ``places`` together say which boards. ``wait``: seconds
@@ -39,6 +41,7 @@ class Request:
     snapshot: bool | None = None
     switch: bool = False
     vmm: tuple[str, ...] = ()
+    own: Own | None = None
     id: str
     leased: bool = False
     socs: tuple[str, ...] = ()

@@ -12,12 +12,13 @@ from lab import __version__
 from lab.base.errors import ConfigError, SharelabError
 from lab.base.proc import require
 from lab.boards import Target, load_target
-from lab.imaging import Image, build, find
+from lab.imaging import Image
 from lab.rack.machine import machine
 from lab.results.expectations import Expectations
 from lab.results.folder import RunFolder
 from lab.results.model import Run
 from lab.runs.crew import Crew, EndedError
+from lab.runs.images import build_image, find_image
 from lab.runs.jobs import Job, lab_jobs, own_jobs
 from lab.runs.launch import GRACE, BoardProcess
 from lab.runs.request import Request, parse_modes
@@ -106,10 +107,13 @@ def execute(
         jobs = own_jobs(request) if session is None else lab_jobs(request, session.places())
         targets = checked(request, jobs)
         jobs = _measurable(jobs, targets, view)
-        there = {target.image: find(target.image) for target in targets if not target.no_decoder}
+        bootable = [target for target in targets if not target.no_decoder]
+        there = {target.image: find_image(target, request.own) for target in bootable}
         if first is not None and any(job.target == first.target for job in jobs):
             first.ready()
-        images = {name: image or build(name) for name, image in there.items()}
+        images = {
+            target.image: there[target.image] or build_image(target, request.own) for target in bootable
+        }
         for image in images.values():
             view.image(image)
         folder, log = RunFolder.create(_run(request, images), request.results)
@@ -168,6 +172,7 @@ def _run(request: Request, images: dict[str, Image]) -> Run:
             "host": platform.platform(terse=True),
             **({"vmm": " ".join(request.vmm)} if request.vmm else {}),
             **{f"image {name}": image.digest for name, image in images.items()},
+            **{f"own {name}": image.own_words for name, image in images.items() if image.own},
         },
     )
 

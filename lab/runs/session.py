@@ -158,6 +158,7 @@ class Session:
 
     def _result(self, item: pytest.Item, attempt: Attempt) -> Result:
         cell = self.cell(item)
+        image = self.lab.image
         return Result(
             run=self.run,
             test=cell.test,
@@ -186,12 +187,17 @@ class Session:
             metrics={**figures_of(attempt.verdict, attempt.evidence), **attempt.metrics},
             log="\n".join(part for part in (attempt.log, attempt.detail) if part),
             repeat=self.repeat(cell),
-            image=self.lab.image.digest,
-            kernel=attempt.kernel,
-            environment=attempt.environment,
+            image=image.digest,
+            kernel=self._kernel(attempt),
+            environment={**attempt.environment, **({"own": words} if (words := image.own_words) else {})},
             vmm=attempt.environment.get("vmm", ""),
             expectation=known.as_dict() if (known := self._known(item)) else {},
         )
+
+    def _kernel(self, attempt: Attempt) -> str:
+        """The kernel's release; with its digest where it is one's own: two builds may have one release."""
+        own = self.lab.image.own.get("kernel") if attempt.kernel else None
+        return f"{attempt.kernel} {own['digest'][:7]}" if own else attempt.kernel
 
     def repeat(self, cell: Cell) -> str:
         """The command that measures ``cell`` again."""
@@ -201,6 +207,7 @@ class Session:
             words = f"{test}[{rest}" if not cell.decoder else words
         command = ["lab", "run", cell.suite, "--target", cell.target, "--iommu", str(cell.iommu), "-k", words]
         command += [word for setting in self._vmm for word in ("--vmm", setting)]
+        command += self.lab.own.options() if self.lab.own else []
         return shlex.join(command)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from lab.boards.vmm import Vmm
 
-KERNELS = {"board": "/boot/{file}", "backports": "/boot/{file}-backports"}
+KERNELS = {"board": "/boot/{file}", "backports": "/boot/{file}-backports", "own": "/boot/{file}-own"}
 """Where the image keeps the kernel and the initrd of each `Vmm.kernel`."""
 
 FAST = (

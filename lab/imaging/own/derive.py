@@ -1,0 +1,164 @@
+"""An image with parts of one's own: the cached image's other parts are linked, nothing of them is made again.
+
+A kernel that is not the image's gets an initramfs of its own. What has to be in the root file system (its
+modules, files of an overlay, a guest's kernel) is a small squashfs in that initramfs, which the initramfs
+lays over the image's by overlayfs. So it takes the way of every kernel, on every board.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+
+from lab.base.errors import ConfigError, LabError
+from lab.imaging import cpio, initrd, recipe, toolchain
+from lab.imaging.builder import image_cache
+from lab.imaging.cache import Work, digest, digest_file
+from lab.imaging.image import DTB, FILES, MANIFEST, MODULES, Image, read_image
+from lab.imaging.own import external, layer
+from lab.imaging.own.given import Own
+from lab.imaging.own.kernels import Kernel, Kernels, code, content
+from lab.imaging.plan import Keys
+from lab.imaging.recipe import BOARD
+from lab.imaging.steps import Steps
+
+LAYER = "layer.squashfs"
+"""In the initramfs; images/initramfs/init mounts it."""
+
+LAYERED = ("loop", "overlay")
+"""Modules that it needs for that."""
+
+GUEST = "own"
+"""Behind the names of the guest's kernel and initramfs in ``/boot`` (`lab.boards.vmms.command`)."""
+
+DTB_MAGIC = b"\xd0\x0d\xfe\xed"
+
+
+def derive(base: Image, name_or_path: str | Path, own: Own) -> Image:
+    """The image ``base`` of the recipe with what ``own`` gives, from the cache if it was made before.
+
+    Raises ConfigError for what cannot be used, in one line that names the file; LabError where building
+    modules for its kernel fails.
+    """
+    path = recipe.find(name_or_path)
+    return _Derivation(Steps(path, recipe.load(path), image_cache()), base, own.check()).image()
+
+
+class _Derivation:
+    def __init__(self, steps: Steps, base: Image, own: Own) -> None:
+        self.steps = steps
+        self.base = base
+        self.own = own
+        self.recipe = steps.recipe
+        self.cache = steps.cache
+
+    def image(self) -> Image:
+        with self.cache.in_use():
+            self.keys = Keys(
+                self.recipe, self.steps.path.parent, self.steps.packages(toolchain.host_architecture())
+            )
+            self.kernels = Kernels(self.steps, self.keys, self.base, self.own)
+            about = self._about()
+            key = digest([self.base.digest, about, code(), self.keys.initrd(BOARD)])
+            folder = self.cache.root / "images" / f"{self.base.name}-own-{key[:16]}"
+            if found := read_image(folder, cached=True):
+                return found
+            self.cache.fill(folder, "image", lambda work: self._make(work, key, about))
+            image = read_image(folder, cached=False)
+        if image is None:
+            raise LabError(f"the new image in {folder} is not whole", hint="try again")
+        return image
+
+    def _about(self) -> dict[str, object]:
+        """What was given, by content, and by the names that people know it by."""
+        own = self.own
+        found: dict[str, object] = {}
+        for name in ("kernel", "guest_kernel", "dtb", "overlay"):
+            if (path := getattr(own, name)) is not None:
+                found[name] = content(self.kernels.path(path) if name.endswith("kernel") else path)
+        if own.modules:
+            found["modules"] = [content(path) for path in own.modules]
+        if own.headers is not None:
+            found["headers"] = {"name": own.headers.name, "digest": external.headers_digest(own.headers)}
+        if own.cmdline:
+            found["cmdline"] = own.cmdline
+        return found
+
+    def _make(self, work: Work, key: str, about: dict[str, object]) -> None:
+        own = self.own
+        if own.dtb is not None:
+            (work.path / DTB).write_bytes(_checked_tree(own.dtb))
+        board = self.kernels.kernel(own.kernel)
+        stage = work.path / "layer"
+        if own.overlay is not None:
+            layer.lay(work, own.overlay, stage)
+        if own.guest_kernel is not None:
+            self._guest(work, self.kernels.kernel(own.guest_kernel), stage)
+        layer.install(work, board, stage, self.kernels.tools)
+        layered = stage.is_dir()
+        data = self._initrd(board, stage if layered else None, work)
+        (work.path / "initrd").write_bytes(data)
+        made = {"kernel": board.image, "squashfs": self.base.squashfs, "uboot": self.base.uboot}
+        for name, source in made.items():
+            os.link(source, work.path / name)
+        (work.path / MODULES).write_text(json.dumps(board.known.plain()))
+        shutil.rmtree(stage, ignore_errors=True)
+        files = {
+            name: {"sha256": digest_file(work.path / name), "size": (work.path / name).stat().st_size}
+            for name in FILES
+        }
+        manifest = {
+            **self.base.manifest,
+            "digest": key,
+            "base": self.base.digest,
+            "built": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "kernel": board.release,
+            "own": about,
+            "files": files,
+        }
+        (work.path / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+
+    def _guest(self, work: Work, kernel: Kernel, stage: Path) -> None:
+        """The guest's kernel, and an initramfs that brings its modules along."""
+        (stage / "boot").mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(kernel.image, stage / f"boot/vmlinuz-{GUEST}")
+        inner = work.path / "guest"
+        layer.install(work, kernel, inner, self.kernels.tools)
+        data = self._initrd(kernel, inner if inner.is_dir() else None, work)
+        (stage / f"boot/initrd-{GUEST}").write_bytes(data)
+        shutil.rmtree(inner, ignore_errors=True)
+
+    def _initrd(self, kernel: Kernel, stage: Path | None, work: Work) -> bytes:
+        wanted = self.recipe.kernel.initrd_modules
+        names = {"root": [*wanted.root, *(LAYERED if stage is not None else ())], "network": wanted.network}
+        loaded = {kind: list(kernel.known.in_order(some)) for kind, some in names.items()}
+        lacking = sorted({name for some in names.values() for name in kernel.known.lacking(some)})
+        if lacking:
+            raise ConfigError(
+                f"kernel {kernel.release} has no module {', '.join(lacking)}, neither built in nor given, "
+                "and the board's root file system needs it",
+                hint="give the modules of this kernel: --modules",
+            )
+        data = initrd.build(
+            root=self.kernels.root(), scripts=self.steps.path.parent / self.recipe.initramfs, modules=loaded
+        )
+        if stage is None:
+            return data
+        file = work.path / LAYER
+        layer.squash(work, stage, file, self.recipe.compression)
+        packed = cpio.archive({LAYER: (file.read_bytes(), 0o644)})
+        file.unlink()
+        return data + packed
+
+
+def _checked_tree(path: Path) -> bytes:
+    data = path.read_bytes()
+    if data[:4] != DTB_MAGIC:
+        hint = "dtc -O dtb -o FILE.dtb FILE.dts" if b"/dts-v1/" in data[:4096] else "make dtbs"
+        raise ConfigError("is no compiled device tree", file=path, hint=hint)
+    if len(data) < (size := int.from_bytes(data[4:8], "big")):
+        raise ConfigError(f"is cut short: {len(data)} bytes of {size}", file=path)
+    return data

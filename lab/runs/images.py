@@ -1,0 +1,41 @@
+"""The image that a target's boards boot, with what the user has put in the place of its parts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lab.base.errors import ConfigError
+from lab.imaging import Image, build, find
+
+if TYPE_CHECKING:
+    from lab.boards import Target
+    from lab.imaging.own.given import Own
+
+
+def find_image(target: Target, own: Own | None = None) -> Image | None:
+    """The target's image if it is in the cache; parts of one's own are put in, which takes seconds.
+
+    Raises ConfigError for the recipe, for parts that cannot be used, and for a kernel without the modules
+    that the target's boards load.
+    """
+    image = find(target.image)
+    return None if image is None else _with(image, target, own)
+
+
+def build_image(target: Target, own: Own | None = None) -> Image:
+    """The target's image, built where it is not there. Raises what `find_image` does, and LabError."""
+    return _with(build(target.image), target, own)
+
+
+def _with(image: Image, target: Target, own: Own | None) -> Image:
+    if not own:
+        return image
+    from lab.imaging.own.derive import derive  # takes a while to import, and few runs need it
+
+    image = derive(image, target.image, own)
+    if lacking := image.lacking(target.modules):
+        raise ConfigError(
+            f"kernel {image.manifest['kernel']} lacks {', '.join(lacking)}, which {target.name} loads",
+            hint="give its modules by --modules; our own are built with --headers BUILD-FOLDER",
+        )
+    return image

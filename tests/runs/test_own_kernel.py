@@ -1,0 +1,105 @@
+"""Debian's newer kernel as somebody's own, a folder over the root, a command line: real runs of a board."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lab.base import dirs
+from lab.base.words import Status
+from lab.imaging import apt, build, recipe, resolve, toolchain
+from lab.imaging.builder import image_cache
+from lab.imaging.own.derive import derive
+from lab.imaging.own.given import Own
+from lab.results.log import LogContents, read
+
+pytestmark = [pytest.mark.board, pytest.mark.timeout(180)]
+
+CELL = ("-t", "virt-cma", "-k", "import and mmap")
+
+
+@pytest.fixture(scope="module")
+def debs() -> dict[str, Path]:
+    """The packages of the backports kernel, as they lie in the cache: first word of the name -> file."""
+    build()
+    packages = resolve.find_packages(
+        image_cache(), recipe.load(recipe.find("board-trixie")), toolchain.host_architecture()
+    )
+    found = {package.name: package for package in packages.kernels["backports"].image}
+    files = apt.download(image_cache(), list(found.values()), lambda: "")
+    release = packages.kernels["backports"].release
+    return {name.removesuffix(f"-{release}"): path for name, path in zip(found, files, strict=True)}
+
+
+def run(folder: Path, *words: object) -> tuple[subprocess.CompletedProcess[str], LogContents | None]:
+    """A ``lab run`` of one cell, and what it left."""
+    done = subprocess.run(
+        [sys.executable, "-m", "lab.cli", "run", "board", *map(str, words)],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(dirs.root()), "COLUMNS": "400"},
+        capture_output=True,
+        text=True,
+        timeout=170,
+        check=False,
+    )
+    logs = sorted(folder.glob("results/*/results.jsonl"))
+    return done, read(logs[-1]) if logs else None
+
+
+def test_another_kernel_with_files_over_its_root_runs_and_is_told_apart(tmp_path, debs):
+    """Also what each result says of it, and that nothing of the image was made again."""
+    image = build()
+    (tmp_path / "files/lib/firmware").mkdir(parents=True)
+    (tmp_path / "files/lib/firmware/mine").write_text("mine")
+    own = ["--kernel", debs["linux-binary"], "--cmdline", "lab.mine=1", "--overlay", tmp_path / "files"]
+    for name in ("linux-modules", "linux-base"):
+        own += ["--modules", debs[name]]
+    done, log = run(tmp_path, *CELL, *own)
+    assert done.returncode == 0, done.stderr
+    (result,) = log.results
+    release = image.manifest["kernels"]["backports"]
+    given = Own(
+        kernel=debs["linux-binary"],
+        modules=(debs["linux-modules"], debs["linux-base"]),
+        cmdline="lab.mine=1",
+        overlay=tmp_path / "files",
+    )
+    derived = derive(image, "board-trixie", given)
+    assert derived.cached
+    assert result.status is Status.PASS
+    assert result.kernel == f"{release} {derived.own['kernel']['digest'][:7]}"
+    assert result.image == derived.digest != image.digest
+    assert result.environment["own"] == derived.own_words
+    assert "cmdline lab.mine=1" in result.environment["own"]
+    assert f"--kernel {debs['linux-binary']}" in result.repeat
+    assert derived.squashfs.samefile(image.squashfs)
+    assert derived.lacking(["fwht-decoder", "dma_heaps", "loop", "no_such"]) == ["no_such"]
+    assert release in done.stderr
+
+
+def test_a_kernel_that_does_not_boot_is_a_miss_with_its_last_words(tmp_path):
+    done, log = run(tmp_path, *CELL, "--cmdline", "rdinit=/nothing init=/nothing")
+    assert done.returncode == 3, done.stderr
+    assert {result.status for result in log.results} == {Status.MISS}
+    assert "Kernel panic - not syncing" in done.stderr
+    assert "last lines of its console" in log.results[-1].log + log.results[-1].reason
+
+
+def test_what_cannot_boot_is_refused_before_anything_is_switched_on(tmp_path, debs):
+    broken = tmp_path / "Image"
+    broken.write_bytes(build().kernel.read_bytes()[:1_000_000])
+    for words, said in (
+        (["--kernel", sys.executable], "ELF file for"),
+        (["--kernel", broken], "is cut short"),
+        (["--kernel", debs["linux-binary"], "--modules", debs["linux-base"]], "no module"),
+        (["--dtb", __file__], "no compiled device tree"),
+    ):
+        done, log = run(tmp_path, *CELL, *words)
+        assert (done.returncode, log) == (2, None), done.stderr
+        (line,) = done.stderr.strip().splitlines()
+        assert line.startswith("lab: ")
+        assert said in line
