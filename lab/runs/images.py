@@ -24,6 +24,10 @@ def find_image(target: Target, own: Own | None = None) -> Image | None:
 
 def build_image(target: Target, own: Own | None = None) -> Image:
     """The target's image, built where it is not there. Raises what `find_image` does, and LabError."""
+    if own and find(target.image) is None:
+        from lab.imaging.own.derive import examine
+
+        examine(own)  # before minutes of building
     return _with(build(target.image), target, own)
 
 

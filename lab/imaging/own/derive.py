@@ -20,7 +20,9 @@ from lab.imaging.cache import Work, digest, digest_file
 from lab.imaging.image import DTB, FILES, MANIFEST, MODULES, Image, read_image
 from lab.imaging.own import external, layer
 from lab.imaging.own.given import Own
-from lab.imaging.own.kernels import Kernel, Kernels, code, content
+from lab.imaging.own.kernelfile import read_kernel
+from lab.imaging.own.kernels import Kernel, Kernels, code, content, kernel_path
+from lab.imaging.own.unpack import is_kernel_file
 from lab.imaging.plan import Keys
 from lab.imaging.recipe import BOARD
 from lab.imaging.steps import Steps
@@ -45,6 +47,15 @@ def derive(base: Image, name_or_path: str | Path, own: Own) -> Image:
     """
     path = recipe.find(name_or_path)
     return _Derivation(Steps(path, recipe.load(path), image_cache()), base, own.check()).image()
+
+
+def examine(own: Own) -> None:
+    """Raise ConfigError for what can be seen of files alone, without an image."""
+    for path in (own.kernel, own.guest_kernel):
+        if path is not None and is_kernel_file(found := kernel_path(path)):
+            read_kernel(found)
+    if own.dtb is not None:
+        _checked_tree(own.dtb)
 
 
 class _Derivation:
@@ -78,7 +89,7 @@ class _Derivation:
         found: dict[str, object] = {}
         for name in ("kernel", "guest_kernel", "dtb", "overlay"):
             if (path := getattr(own, name)) is not None:
-                found[name] = content(self.kernels.path(path) if name.endswith("kernel") else path)
+                found[name] = content(kernel_path(path) if name.endswith("kernel") else path)
         if own.modules:
             found["modules"] = [content(path) for path in own.modules]
         if own.headers is not None:

@@ -46,18 +46,13 @@ class Kernels:
         self.base = base
         self.own = own
 
-    def path(self, given: Path) -> Path:
-        """The kernel's file itself, where ``given`` is the folder that it was built in."""
-        built = given / "arch/arm64/boot/Image"
-        return built if built.is_file() else given
-
     def kernel(self, given: Path | None) -> Kernel:
         """The kernel that ``given`` names, with the modules there are for it; None: the image's own."""
         if given is None:
             release = self.keys.packages.release
             taken, file = None, self.base.kernel
         else:
-            taken = self._taken(self.path(given))
+            taken = self._taken(kernel_path(given))
             file, release = taken / "kernel", (taken / "release").read_text()
         folders = {} if taken is None else {path.name: path for path in (taken / "modules").iterdir()}
         modules = folders.get(release)
@@ -144,6 +139,12 @@ class Kernels:
             for module, name in self.keys.builds
             if self.keys.releases[name] == release
         )
+
+
+def kernel_path(given: Path) -> Path:
+    """The kernel's file itself, where ``given`` is the folder that it was built in."""
+    built = given / "arch/arm64/boot/Image"
+    return built if built.is_file() else given
 
 
 def content(path: Path) -> dict[str, str]:
