@@ -112,9 +112,9 @@ class _Derivation:
         layered = stage.is_dir()
         data = self._initrd(board, stage if layered else None, work)
         (work.path / "initrd").write_bytes(data)
-        made = {"kernel": board.image, "squashfs": self.base.squashfs, "uboot": self.base.uboot}
-        for name, source in made.items():
-            os.link(source, work.path / name)
+        for name in FILES:
+            if name != "initrd":
+                os.link(board.image if name == "kernel" else self.base.path / name, work.path / name)
         (work.path / MODULES).write_text(json.dumps(board.known.plain()))
         shutil.rmtree(stage, ignore_errors=True)
         files = {
