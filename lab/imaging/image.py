@@ -68,13 +68,16 @@ class Image:
         path = self.path / DTB
         return path if path.is_file() else None
 
-    def lacking(self, modules: Iterable[str]) -> list[str]:
-        """Those of the kernel ``modules`` that are not there, where the kernel is one's own."""
+    def lacking(self, modules: Iterable[str], *, virtual: bool = False) -> list[str]:
+        """Those of the kernel ``modules`` that are not there, where the kernel is one's own.
+
+        ``virtual``: and of those that a virtual board's disk and network need.
+        """
         try:
             known = json.loads((self.path / MODULES).read_text())
         except FileNotFoundError:
             return []
-        names = {name.replace("-", "_"): name for name in modules}
+        names = {name.replace("-", "_"): name for name in [*modules, *(known["virtual"] if virtual else ())]}
         there = known["names"]
         return sorted(
             given

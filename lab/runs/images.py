@@ -37,9 +37,9 @@ def _with(image: Image, target: Target, own: Own | None) -> Image:
     from lab.imaging.own.derive import derive  # takes a while to import, and few runs need it
 
     image = derive(image, target.image, own)
-    if lacking := image.lacking(target.modules):
+    if lacking := image.lacking(target.modules, virtual=target.virtual is not None):
         raise ConfigError(
-            f"kernel {image.manifest['kernel']} lacks {', '.join(lacking)}, which {target.name} loads",
+            f"kernel {image.manifest['kernel']} lacks {', '.join(lacking)}, which {target.name} needs",
             hint="give its modules by --modules; our own are built with --headers BUILD-FOLDER",
         )
     return image

@@ -95,7 +95,7 @@ def test_what_cannot_boot_is_refused_before_anything_is_switched_on(tmp_path, de
     for words, said in (
         (["--kernel", sys.executable], "ELF file for"),
         (["--kernel", broken], "is cut short"),
-        (["--kernel", debs["linux-binary"], "--modules", debs["linux-base"]], "no module"),
+        (["--kernel", debs["linux-binary"], "--modules", debs["linux-base"]], "lacks"),
         (["--dtb", __file__], "no compiled device tree"),
     ):
         done, log = run(tmp_path, *CELL, *words)

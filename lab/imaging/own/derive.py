@@ -33,6 +33,8 @@ LAYER = "layer.squashfs"
 LAYERED = ("loop", "overlay")
 """Modules that it needs for that."""
 
+LAYER_FORMAT = "squashfs"
+
 GUEST = "own"
 """Behind the names of the guest's kernel and initramfs in ``/boot`` (`lab.boards.vmms.command`)."""
 
@@ -115,12 +117,12 @@ class _Derivation:
         for name in FILES:
             if name != "initrd":
                 os.link(board.image if name == "kernel" else self.base.path / name, work.path / name)
-        (work.path / MODULES).write_text(json.dumps(board.known.plain()))
+        (work.path / MODULES).write_text(json.dumps(board.known.plain() | {"virtual": self._virtual()}))
         shutil.rmtree(stage, ignore_errors=True)
-        files = {
-            name: {"sha256": digest_file(work.path / name), "size": (work.path / name).stat().st_size}
-            for name in FILES
-        }
+        files = dict(self.base.manifest["files"])
+        for name in ("kernel", "initrd"):
+            file = work.path / name
+            files[name] = {"sha256": digest_file(file), "size": file.stat().st_size}
         manifest = {
             **self.base.manifest,
             "digest": key,
@@ -131,6 +133,11 @@ class _Derivation:
             "files": files,
         }
         (work.path / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+
+    def _virtual(self) -> list[str]:
+        """The modules that a virtual board has its root file system and its network by."""
+        wanted = self.recipe.kernel.initrd_modules
+        return [*wanted.root, *wanted.network]
 
     def _guest(self, work: Work, kernel: Kernel, stage: Path) -> None:
         """The guest's kernel, and an initramfs that brings its modules along."""
@@ -146,12 +153,11 @@ class _Derivation:
         wanted = self.recipe.kernel.initrd_modules
         names = {"root": [*wanted.root, *(LAYERED if stage is not None else ())], "network": wanted.network}
         loaded = {kind: list(kernel.known.in_order(some)) for kind, some in names.items()}
-        lacking = sorted({name for some in names.values() for name in kernel.known.lacking(some)})
-        if lacking:
+        needed = [*LAYERED, LAYER_FORMAT] if stage is not None else []
+        if lacking := kernel.known.lacking(needed):
             raise ConfigError(
-                f"kernel {kernel.release} has no module {', '.join(lacking)}, neither built in nor given, "
-                "and the board's root file system needs it",
-                hint="give the modules of this kernel: --modules",
+                f"kernel {kernel.release} lacks {', '.join(lacking)}, by which files are laid over the image",
+                hint="give the modules of this kernel by --modules, or build these in",
             )
         data = initrd.build(
             root=self.kernels.root(), scripts=self.steps.path.parent / self.recipe.initramfs, modules=loaded
