@@ -17,7 +17,7 @@ import pytest
 from lab.base.errors import LabError, SharelabError
 from lab.places.model import LeaseLostError
 from lab.runs.beside import MARK, last
-from lab.runs.record import params
+from lab.runs.record import ATTEMPT, params
 
 EVERY_DECODER = "every_decoder"
 
@@ -157,6 +157,17 @@ class Hooks:
         """A lost lease breaks it off."""
         with self._session.lab.interruptible():
             yield
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> bool | None:
+        """A test whose decoder no stream gets into ends with that; its board is booted by now."""
+        from lab.runs.undriven import note, why_undriven
+
+        decoder = params(pyfuncitem).get("decoder")
+        if decoder is None or pyfuncitem.get_closest_marker(MARK) or not (why := why_undriven(decoder)):
+            return None
+        note(pyfuncitem.stash[ATTEMPT], decoder, why)
+        return True
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_teardown(self) -> Generator[None]:

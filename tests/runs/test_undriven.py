@@ -1,0 +1,58 @@
+"""A decoder that no stream of the suites gets into: its cells are unsupported, with the reason."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from lab.base import dirs
+from lab.base.words import Status, Verdict
+from lab.boards import load_target
+from lab.boards.target import names
+from lab.imaging import build
+from lab.results.log import read
+from lab.runs.undriven import why_undriven
+
+
+def test_virtual_decoders_are_driven_and_the_others_say_why_not():
+    for name in names():
+        for decoder in load_target(name).decoders:
+            why = why_undriven(decoder)
+            if name.startswith("virt-"):
+                assert not why
+            elif decoder.api == "stateless":
+                assert "stateless" in why
+            else:
+                assert decoder.coded[0] in why
+
+
+@pytest.mark.board
+@pytest.mark.timeout(120)
+def test_a_run_says_unsupported_and_nothing_was_decoded(tmp_path):
+    build()
+    text = load_target("virt-cma").path.read_text()
+    assert "coded: [FWHT]" in text
+    path = tmp_path / "mine.yaml"
+    path.write_text(text.replace("coded: [FWHT]", "api: stateless\n    coded: [H264_SLICE]"))
+    done = subprocess.run(
+        [sys.executable, "-m", "lab.cli", "run", "board", "-t", path, "-k", "import and (mmap or 4k)"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(dirs.root()), "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "unsupported" in done.stdout
+    assert "media requests" in done.stdout
+    (log,) = tmp_path.glob("results/*/results.jsonl")
+    results = read(log).results
+    assert len(results) > 1
+    for result in results:
+        assert (result.status, result.verdict) == (Status.PASS, Verdict.UNSUPPORTED)
+        assert result.iommu_verified is not None
+        assert "stateless" in result.reason
