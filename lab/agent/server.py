@@ -28,6 +28,7 @@ CALLS = {
     "unbind": "modules",
     "rebind": "modules",
     "decoders": "v4l2",
+    "decoder_formats": "formats",
     "run": "run",
     "start": "run",
     "finish": "run",

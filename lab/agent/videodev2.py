@@ -30,6 +30,7 @@ CAP_VIDEO_M2M = 0x00008000
 CAP_DEVICE_CAPS = 0x80000000
 
 FMT_FLAG_COMPRESSED = 0x0001
+FRMSIZE_TYPE_DISCRETE = 1
 
 BUF_FLAG_ERROR = 0x00000040
 BUF_FLAG_TIMESTAMP_COPY = 0x00004000
@@ -124,6 +125,22 @@ class _fmt(ctypes.Union):
 
 class v4l2_format(ctypes.Structure):  # noqa: D101
     _fields_ = (("type", u32), ("fmt", _fmt))
+
+
+class v4l2_frmsize_stepwise(ctypes.Structure):  # noqa: D101
+    _fields_ = tuple(
+        (f"{what}_{side}", u32) for side in ("width", "height") for what in ("min", "max", "step")
+    )
+
+
+class v4l2_frmsizeenum(ctypes.Structure):  # noqa: D101
+    _fields_ = (
+        ("index", u32),
+        ("pixel_format", u32),
+        ("type", u32),
+        ("stepwise", v4l2_frmsize_stepwise),  # or, in a union, discrete: width and height
+        ("reserved", u32 * 2),
+    )
 
 
 class v4l2_requestbuffers(ctypes.Structure):  # noqa: D101
@@ -245,6 +262,8 @@ QUERYCAP = ioctl.read("VIDIOC_QUERYCAP", "V", 0, v4l2_capability)
 ENUM_FMT = ioctl.both("VIDIOC_ENUM_FMT", "V", 2, v4l2_fmtdesc)
 G_FMT = ioctl.both("VIDIOC_G_FMT", "V", 4, v4l2_format)
 S_FMT = ioctl.both("VIDIOC_S_FMT", "V", 5, v4l2_format)
+TRY_FMT = ioctl.both("VIDIOC_TRY_FMT", "V", 64, v4l2_format)
+ENUM_FRAMESIZES = ioctl.both("VIDIOC_ENUM_FRAMESIZES", "V", 74, v4l2_frmsizeenum)
 REQBUFS = ioctl.both("VIDIOC_REQBUFS", "V", 8, v4l2_requestbuffers)
 QUERYBUF = ioctl.both("VIDIOC_QUERYBUF", "V", 9, v4l2_buffer)
 QBUF = ioctl.both("VIDIOC_QBUF", "V", 15, v4l2_buffer)

@@ -15,6 +15,8 @@ from lab.agent import allocators, dmabuf, drm, ioctl, kms, memfd, videodev2, vir
 NUMBERS = {
     "VIDIOC_QUERYCAP": 0x80685600,
     "VIDIOC_ENUM_FMT": 0xC0405602,
+    "VIDIOC_TRY_FMT": 0xC0D05640,
+    "VIDIOC_ENUM_FRAMESIZES": 0xC02C564A,
     "VIDIOC_G_FMT": 0xC0D05604,
     "VIDIOC_S_FMT": 0xC0D05605,
     "VIDIOC_REQBUFS": 0xC0145608,
@@ -56,6 +58,7 @@ NUMBERS = {
 SIZES = {
     "v4l2_capability": 104,
     "v4l2_fmtdesc": 64,
+    "v4l2_frmsizeenum": 44,
     "v4l2_format": 208,
     "v4l2_pix_format": 48,
     "v4l2_pix_format_mplane": 192,

@@ -53,6 +53,25 @@ with open(sys.argv[1], "rb") as node:
 """
 
 
+def test_a_decoder_tells_its_formats(call, decoder):
+    """What a target file would say of it comes from the device: sizes, strides, bytes of a frame."""
+    node = next(found["node"] for found in call("decoders") if found["device"] == decoder)
+    found = call("decoder_formats", node=node, width=98, height=66)
+    assert found["api"] == "stateful"
+    assert list(found["coded"]) == ["FWHT"]
+    coded = found["coded"]["FWHT"]
+    assert coded["sizes"]["min"] <= coded["sizes"]["max"]
+    assert {"NV12", "YU12"} <= set(coded["raw"])
+    for name in ("NV12", "YU12"):
+        raw = coded["raw"][name]
+        (plane,) = raw["planes"]
+        assert (raw["width"], raw["height"]) >= (98, 66)
+        assert plane["bytesperline"] >= 98
+        assert plane["sizeimage"] == plane["bytesperline"] * raw["height"] * 3 // 2
+    larger = call("decoder_formats", node=node, width=196, height=132)["coded"]["FWHT"]["raw"]["NV12"]
+    assert larger["planes"][0]["sizeimage"] > coded["raw"]["NV12"]["planes"][0]["sizeimage"]
+
+
 def test_a_decoder_whose_priority_somebody_holds_for_a_moment_is_waited_for(board, call, decoder):
     """As v4l2-compliance does, which runs beside the suites: every ioctl that sets something is EBUSY."""
     node = next(found["node"] for found in call("decoders") if found["device"] == decoder)
