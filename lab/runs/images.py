@@ -37,6 +37,11 @@ def _with(image: Image, target: Target, own: Own | None) -> Image:
     from lab.imaging.own.derive import derive  # takes a while to import, and few runs need it
 
     image = derive(image, target.image, own)
+    if target.boot.root == "http" and "kernel" in image.own:
+        raise ConfigError(
+            f"{target.name} has its root file system over the network, and --kernel brings no drivers for that",
+            hint="only a board with a disk takes --kernel so far",
+        )
     if lacking := image.lacking(target.modules, virtual=target.virtual is not None):
         raise ConfigError(
             f"kernel {image.manifest['kernel']} lacks {', '.join(lacking)}, which {target.name} needs",
