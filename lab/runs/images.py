@@ -39,7 +39,7 @@ def _with(image: Image, target: Target, own: Own | None) -> Image:
     image = derive(image, target.image, own)
     if target.boot.root == "http" and "kernel" in image.own:
         raise ConfigError(
-            f"{target.name} has its root file system over the network, and --kernel brings no drivers for that",
+            f"{target.name} has its root file system over the network; --kernel brings no drivers for it",
             hint="only a board with a disk takes --kernel so far",
         )
     if lacking := image.lacking(target.modules, virtual=target.virtual is not None):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 from labgrid import Environment
 from labgrid.exceptions import InvalidConfigError
 
 from lab.base.errors import ConfigError
 from lab.boards import load_target
+from lab.imaging import Image
 
 RESOURCES = {
     "NetworkPowerPort": {"model": "rest", "host": "http://127.0.0.1:1/t/b", "index": "0"},
@@ -21,9 +20,9 @@ RESOURCES = {
 
 @pytest.fixture
 def image(tmp_path):
-    for name, data in (("vmlinuz", b"kernel"), ("initrd.img", b"12345")):
+    for name, data in (("kernel", b"kernel"), ("initrd", b"12345")):
         (tmp_path / name).write_bytes(data)
-    return SimpleNamespace(kernel=tmp_path / "vmlinuz", initrd=tmp_path / "initrd.img")
+    return Image("board-trixie", "", tmp_path, {}, cached=True)
 
 
 @pytest.fixture
@@ -94,5 +93,16 @@ def test_a_tftp_server_on_this_machine_takes_the_place_of_an_exported_one(tmp_pa
     here = {"internal": f"{served}/", "external": "here/"}
     path = target.write_environment(tmp_path, resources=offered, image=image, served={"TFTPProvider": here})
     driver = Environment(str(path)).get_target("main").get_driver("TFTPProviderDriver")
-    assert driver.stage(str(image.kernel)) == "here/vmlinuz"
-    assert (served / "vmlinuz").read_bytes() == b"kernel"
+    assert driver.stage(str(image.kernel)) == "here/kernel"
+    assert (served / "kernel").read_bytes() == b"kernel"
+
+
+def test_parts_of_ones_own_change_what_a_board_boots_with(tmp_path, target):
+    for name in ("kernel", "initrd", "dtb"):
+        (tmp_path / name).write_bytes(name.encode())
+    image = Image("board-trixie", "", tmp_path, {"own": {"cmdline": "mine=1"}}, cached=True)
+    path = target.write_environment(tmp_path, resources=RESOURCES, image=image)
+    again = load_target(path)
+    assert again.boot.cmdline == f"{target.boot.cmdline} mine=1"
+    assert again.boot.dtb is not None
+    assert Environment(str(path)).config.get_image_path("dtb") == str(tmp_path / "dtb")

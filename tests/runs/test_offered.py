@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 from labgrid import Environment
 from labgrid.strategy import StrategyError
 
 from lab.boards import load_target
 from lab.boards.devicetree import DeviceTree
+from lab.imaging import Image
 from lab.imaging.kernels import Kernels
 from lab.runs.offered import gear, own_tree
 
@@ -77,7 +76,7 @@ def test_labgrid_builds_the_board_of_a_place(rock, tmp_path, offered):
 def test_a_root_file_system_needs_a_place_that_serves_it(rock, tmp_path):
     for name in ("kernel", "initrd", "drivers", "squashfs"):
         (tmp_path / name).write_bytes(name.encode())
-    image = SimpleNamespace(**{name: tmp_path / name for name in ("kernel", "initrd", "drivers", "squashfs")})
+    image = Image("board-trixie", "", tmp_path, {}, cached=True)
     path = rock.write_environment(tmp_path, resources=USUAL | OUTLET, image=image)
     with pytest.raises(StrategyError, match="the place offers no HTTPProvider"):
         Environment(str(path)).get_target("main").get_strategy()._network_root()
@@ -103,12 +102,7 @@ def test_another_outlets_driver_takes_the_usual_ones_place(rock, tmp_path):
 def test_a_board_gets_its_tree_from_the_kernel_that_it_boots(rock, tmp_path):
     for name in ("kernel", "initrd", "drivers", "squashfs"):
         (tmp_path / name).write_bytes(name.encode())
-    image = SimpleNamespace(
-        kernel=tmp_path / "kernel",
-        initrd=tmp_path / "initrd",
-        drivers=tmp_path / "drivers",
-        squashfs=tmp_path / "squashfs",
-    )
+    image = Image("board-trixie", "", tmp_path, {}, cached=True)
     path = rock.write_environment(tmp_path, resources=USUAL | OUTLET, image=image)
     tree = Environment(str(path)).config.get_image_path("dtb")
     assert tree == str(Kernels.of(rock.image).found[0].dtb(rock.boot.dtb))
