@@ -12,6 +12,7 @@ import pytest
 from lab.base.errors import LabError
 from lab.base.words import IommuMode
 from lab.boards import CallError, LostGuestError, Vmm
+from lab.boards.guest import Guest
 
 pytestmark = pytest.mark.board
 
@@ -126,6 +127,20 @@ def test_screendump_has_the_size_of_its_picture(linux):
     assert len(picture["data"]) == picture["width"] * picture["height"] * 3 > 0
 
 
+def test_frozen_guest_counts_as_hung(linux):
+    """For whoever waits for an answer: here a second agent, so that the guest is still there afterwards."""
+    guest = linux.guest(BLOB)
+    second = Guest.find("second", linux.agent, linux.ssh_destination(), BLOB)
+    linux.agent.call("vm_qmp", command="stop")
+    try:
+        with pytest.raises(LostGuestError, match="second: hangs: no answer"):
+            second.agent.run(["sleep", "60"])
+    finally:
+        linux.agent.call("vm_qmp", command="cont")
+        second.leave()
+    assert linux.guest(BLOB) is guest, "it answers again"
+
+
 def test_killed_vmm_is_told_at_once_and_leaves_nothing(linux):
     guest = linux.guest(BLOB)
     blob_buffer(guest)
@@ -138,36 +153,17 @@ def test_killed_vmm_is_told_at_once_and_leaves_nothing(linux):
     assert nothing_left(linux) is True
 
 
-def test_frozen_guest_counts_as_hung_and_is_ended(linux):
-    guest = linux.guest(HUGE)
-    assert linux.agent.call("facts")["hugepages_2m"] >= HUGE.hugepages
-    linux.agent.call("vm_qmp", command="stop")
-    with pytest.raises(LostGuestError, match="hangs: no answer"):
-        guest.agent.run(["sleep", "60"])
-    linux.end_guest()
-    assert nothing_left(linux) is True
-
-
-def test_panicking_guest_is_told_and_its_last_words_are_kept(linux):
-    guest = linux.guest(HUGE)
-    with pytest.raises(LostGuestError):
-        guest.agent.run(["sh", "-c", "echo 1 >/proc/sys/kernel/sysrq; echo c >/proc/sysrq-trigger; sleep 60"])
-    assert not ended(guest)["running"], "panic=-1 and -no-reboot end the VMM"
-    assert "Kernel panic" in guest.console_since()
-    assert nothing_left(linux) is True
-
-
 @pytest.mark.parametrize(
     ("change", "said"),
     [
         ({"extra": ("-device", "no-such-device")}, "the VMM ended with code 1: .*no-such-device"),
-        ({"cmdline": "rdinit=/none root=/dev/none"}, "Kernel panic|the VMM ended"),
+        ({"cmdline": "earlycon=pl011,0x9000000 mem=32M"}, "Kernel panic|the VMM ended"),  # a panic at once
         (
             {"cmdline": "rdinit=/bin/busybox", "timeout": 3.0},
             "no agent within 3 s|Kernel panic|the VMM ended",
         ),
     ],
-    ids=["wrong option", "no root", "no agent"],
+    ids=["wrong option", "no memory", "no agent"],
 )
 def test_guest_that_does_not_come_up_is_told_with_its_reason(linux, change, said):
     with pytest.raises(LostGuestError, match=said) as caught:
@@ -188,14 +184,19 @@ def test_more_memory_than_the_board_has_is_told(linux):
     assert nothing_left(linux) is True
 
 
-def test_decoder_goes_into_the_guest_and_comes_back(linux):
+def test_decoder_goes_into_the_guest_and_comes_back_when_that_panics(linux):
     node = next(decoder for decoder in linux.target.decoders if decoder.name == "wide")
     bound = lambda agent: {d["device"] for d in agent.call("decoders")}  # noqa: E731
     assert node.device in bound(linux.agent)
-    guest = linux.guest(HUGE.model_copy(update={"backing": "memfd", "video": "vfio"}))
+    guest = linux.guest(HUGE.model_copy(update={"video": "vfio"}))
+    assert linux.agent.call("facts")["hugepages_2m"] >= HUGE.hugepages
     assert node.device not in bound(linux.agent)
     found = guest.agent.call("load", module="fwht_decoder", params={"address_bits": [32]})
     assert len(found["devices"]) == 1
+    with pytest.raises(LostGuestError):
+        guest.agent.run(["sh", "-c", "echo 1 >/proc/sys/kernel/sysrq; echo c >/proc/sysrq-trigger; sleep 60"])
+    assert not ended(guest)["running"], "panic=-1 and -no-reboot end the VMM"
+    assert "Kernel panic" in guest.console_since(), "its last words are kept"
     linux.end_guest()
     assert node.device in bound(linux.agent)
     assert nothing_left(linux) is True
