@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from lab.base.errors import ConfigError
 from lab.base.proc import die_with_parent
@@ -29,13 +28,13 @@ def run_command(lease: Lease, command: Sequence[str], say: Callable[[str], None]
     """
     terminal = _terminal()
     over = threading.Event()
-    before: dict[signal.Signals, Any] = {}
+    forward = _Forward()
+    # Before the command starts: what comes while it does is for it, too.
+    before = {number: signal.signal(number, forward) for number in (signal.SIGTERM, signal.SIGHUP)}
     process = None
     try:
         process = _start(lease, command)
-        forward = _forward(process.pid)
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            before[number] = signal.signal(number, forward)
+        forward.to(process.pid)
         arguments = (lease, process.pid, over, say)
         threading.Thread(target=_end_when_lost, args=arguments, daemon=True).start()
         if terminal is not None:
@@ -89,8 +88,24 @@ def _end_when_lost(lease: Lease, group: int, over: threading.Event, say: Callabl
         _signal_group(group, signal.SIGKILL)
 
 
-def _forward(group: int) -> Callable[[int, object], None]:
-    return lambda number, _: _signal_group(group, number)
+class _Forward:
+    """A signal handler that passes signals on to a process group, as soon as there is one."""
+
+    def __init__(self) -> None:
+        self._group: int | None = None
+        self._early: list[int] = []
+
+    def __call__(self, number: int, _: object) -> None:
+        if self._group is None:
+            self._early.append(number)
+        else:
+            _signal_group(self._group, number)
+
+    def to(self, group: int) -> None:
+        """From now on to ``group``; what has come before, at once."""
+        self._group = group
+        for number in self._early:
+            _signal_group(group, number)
 
 
 def _signal_group(group: int, number: int) -> None:
