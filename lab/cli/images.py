@@ -84,7 +84,7 @@ def list_images(as_json: Json = False) -> None:
 
 @app.command("streams")
 def list_streams(as_json: Json = False) -> None:
-    """Make H.264, HEVC, VP8 and VP9 streams with the hash of every frame: images/streams.yaml."""
+    """Make H.264, HEVC, VP8 and VP9 streams with the hash of every frame: images/streams/recipe.yaml."""
     from lab.imaging.streams import streams
 
     with ui.task("streams"):

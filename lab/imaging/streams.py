@@ -47,7 +47,7 @@ class Size(Strict):
 
 
 class StreamRecipe(Strict):
-    """``images/streams.yaml``."""
+    """``images/streams/recipe.yaml``."""
 
     suite: str
     package: str
@@ -82,7 +82,7 @@ class CodedStream:
 
 def load() -> StreamRecipe:
     """The recipe. Raises ConfigError with file and line."""
-    return yamlfile.load(dirs.root() / "images/streams.yaml", StreamRecipe)
+    return yamlfile.load(dirs.root() / "images/streams/recipe.yaml", StreamRecipe)
 
 
 def streams(*, use_mirror: str | None = None) -> list[CodedStream]:
