@@ -126,8 +126,6 @@ def queue(reservations: Iterable[Any], places: Sequence[Place]) -> list[Waiting]
         asked = filters(one)
         if asked == JANITOR or one.prio == RETAKE:
             continue
-        if asked == JANITOR or one.prio == RETAKE:
-            continue
         allocated = one.allocations.get("main")
         if one.state not in (WAITING, ALLOCATED) or allocated in acquired:
             continue
