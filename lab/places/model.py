@@ -33,8 +33,8 @@ OWN_TAGS = frozenset({LEASE, HEALTH, HEALTH_REASON, MAX_PER_USER, MISSES})
 JANITOR = {"name": "(a janitor is here)"}
 """The filter of the reservation by which a janitor shows that it is there: no place has that name."""
 
-JANITOR = {"name": "(a janitor is here)"}
-"""The filter of the reservation by which a janitor shows that it is there: no place has that name."""
+NOBODY = {"name": "(nobody)"}
+"""A filter of a reservation that is made for what the coordinator does beside: it looks at all others."""
 
 SUFFIX = re.compile(r"\.[0-9a-f]{4}$")
 
