@@ -9,7 +9,7 @@ from typing import Any
 
 from lab.base.errors import ConfigError
 from lab.places import loop, view
-from lab.places.model import HEALTH, HEALTH_REASON, JANITOR, MISSES, Health, Place, Waiting
+from lab.places.model import HEALTH, HEALTH_REASON, JANITOR, MISSES, NOBODY, RETAKE, Health, Place, Waiting
 from lab.places.wire import Wire, pb
 
 
@@ -89,6 +89,15 @@ class Inventory:
         said = ", ".join(filter(None, (reason, since))) if known else ""
         counted = {MISSES: ""} if health is Health.HEALTHY else {}
         self.set_tags(place, {HEALTH: health.value if known else "", HEALTH_REASON: said, **counted})
+        if health is Health.HEALTHY:
+            self._schedule()
+
+    def _schedule(self) -> None:
+        """Have the coordinator give now what may be given: after a change of tags it would do so in 15 s."""
+        request = pb.CreateReservationRequest(prio=RETAKE)
+        request.filters["main"].filter.update(NOBODY)
+        token = self.call("CreateReservation", request).reservation.token
+        self.call("CancelReservation", pb.CancelReservationRequest(token=token))
 
     def create(self, place: str, tags: Mapping[str, str] = {}, matches: Collection[str] = ()) -> None:
         """Make a place; matches are ``EXPORTER/GROUP/CLASS[/NAME]``. It has no health yet."""
