@@ -226,12 +226,17 @@ class BoardView:
 
     def _on_result(self, test: str, iommu: str, status: str, reason: str, retried: bool, **_: Any) -> None:
         if status in ("FAIL", "ERROR", "MISS") and (iommu, reason) != self._told:
+            from lab.base.words import Status
+            from lab.results.look import STATUSES
+
             self._told = (iommu, reason)
             name = escape(test.rpartition("::")[2])
             note = ", booting the board again" if retried else ""
             line = escape(reason.partition("\n")[0])
             where = f"{escape(self._place)} " if self._place != self._target else ""
-            err.print(f"{INDENT}[red]{status}[/] {where}{iommu}  {name}: {line}{note}", soft_wrap=True)
+            look = STATUSES[Status(status)]
+            shown = f"[{look.colour}]{look.word}[/]"
+            err.print(f"{INDENT}{shown} {where}{iommu}  {name}: {line}{note}", soft_wrap=True)
         if not retried:
             self._statuses[iommu, test] = status
             self._update(completed=len(self._statuses))
