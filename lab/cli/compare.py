@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from lab.base.errors import ConfigError
 from lab.cli.results import StoreOption
 
 
@@ -34,7 +35,14 @@ class Form(StrEnum):
     JSON = "json"
 
 
-SUFFIXES = {".md": Form.MARKDOWN, ".html": Form.HTML, ".htm": Form.HTML, ".csv": Form.CSV, ".json": Form.JSON}
+SUFFIXES = {
+    ".md": Form.MARKDOWN,
+    ".html": Form.HTML,
+    ".htm": Form.HTML,
+    ".csv": Form.CSV,
+    ".json": Form.JSON,
+    ".txt": Form.TEXT,
+}
 
 
 class Iommu(StrEnum):
@@ -97,6 +105,7 @@ def compare(
       lab compare --by iommu --target virt-smmu
       lab compare 2026-11-22T21 last --differences
     """
+    wanted = form or _form_of(output)
     from lab.cli.results import store_path
     from lab.results.compare.gather import Request, comparison
     from lab.results.store import Store
@@ -112,7 +121,6 @@ def compare(
     )
     with Store(store_path(store), create=False) as kept:
         found = comparison(kept, request)
-    wanted = form or (SUFFIXES.get(output.suffix, Form.TEXT) if output else Form.TEXT)
     if wanted is Form.TEXT and output is None:
         from lab.base.ui import out
         from lab.results.compare.terminal import show
@@ -125,3 +133,12 @@ def compare(
     write(found, wanted, output or Path("-"), every_figure=figures, only_differences=differences)
     if output is not None and str(output) != "-":
         out.print(f"comparison: {output}", soft_wrap=True)
+
+
+def _form_of(output: Path | None) -> Form:
+    """The form that a file's name asks for. Raises ConfigError where it asks for none."""
+    if output is None or str(output) == "-":
+        return Form.TEXT
+    if output.suffix not in SUFFIXES:
+        raise ConfigError(f"-o {output}: its name says no form", hint=f"{', '.join(SUFFIXES)}, or --format")
+    return SUFFIXES[output.suffix]
