@@ -50,33 +50,40 @@ def leases(
     place: Annotated[str | None, typer.Argument(help="Of this place only.")] = None,
     store: StoreOption = None,
     limit: Annotated[int, typer.Option("-n", "--limit", min=1, help="How many, newest first.")] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON on standard output.")] = False,
 ) -> None:
     """List which boards of a lab runs have held, how long they waited, and what was found of their health."""
+    import json
+
     from rich.table import Table
     from rich.text import Text
 
     from lab.base import duration
     from lab.base.ui import out
+    from lab.results.model import to_line
     from lab.results.places import Ended
     from lab.results.store import Store
 
     with Store(store_path(store), create=False) as kept:
         held, health = kept.leases(place, limit), kept.health(place, limit)
+    if as_json:
+        lines = [to_line("lease", one) for one in held] + [to_line("health", one) for one in health]
+        typer.echo(json.dumps([json.loads(line) for line in lines], indent=1))
+        return
     table = Table(box=None, pad_edge=True, header_style="dim")
-    for title in ("SINCE", "PLACE", "TARGET", "HELD", "WAITED", "CELLS", "RUN"):
-        table.add_column(title, no_wrap=True)
-    table.add_column("")
+    for title in ("SINCE", "PLACE", "HELD", "WAITED", "CELLS", "RUN", ""):
+        table.add_column(title, no_wrap=title in ("SINCE", "HELD", "WAITED", "CELLS"), overflow="fold")
     rows: list[tuple[datetime, list[str | Text]]] = []
     for one in held:
         spans = [one.until - one.since, one.since - one.asked]
         words = [duration.written(span.total_seconds()) for span in spans]
         note = Text(f"lost: {one.reason}", "red") if one.ended == Ended.LOST else Text("")
-        rows.append((one.since, [one.place, one.target, *words, str(one.cells), one.run, note]))
+        rows.append((one.since, [one.place, *words, str(one.cells), one.run, note]))
     for check in health:
         note = Text(", ".join(filter(None, (check.health, check.reason))), "dim")
-        rows.append((check.started, [check.place, check.target, "", "", "", check.run, note]))
+        rows.append((check.started, [check.place, "", "", "", check.run, note]))
     for moment, cells in sorted(rows, key=lambda row: row[0], reverse=True)[:limit]:
-        table.add_row(f"{moment.astimezone():%Y-%m-%d %H:%M:%S}", *cells)
+        table.add_row(f"{moment.astimezone():%Y-%m-%d %H:%M}", *cells)
     out.print(table)
 
 
