@@ -13,6 +13,8 @@ from typer.testing import CliRunner
 from lab.base.errors import SharelabError
 from lab.cli.app import app
 from lab.results.folder import RunFolder
+from lab.results.log import ResultLog
+from lab.results.places import Ended, LeaseRecord
 from tests.results.sample import good_run, plan, run
 
 
@@ -64,6 +66,35 @@ def test_two_runs_and_a_test_over_them(
     assert rows[0]["state"] == "new failure"
     with pytest.raises(SharelabError, match="no test with"):
         lab("results", "trend", "nonsense")
+
+
+def test_what_runs_held_is_listed_whole_in_a_narrow_terminal(folder: RunFolder) -> None:
+    since = run().started
+    place, reason = "a-place-with-a-name-of-some-length-1", "kicked for maintenance of the rack"
+    lease = LeaseRecord(
+        run=run().id, place=place, target="rock5b", holder="ci/job.1f2e", asked=since,
+        since=since + timedelta(seconds=90), until=since + timedelta(minutes=30), ended=Ended.LOST,
+        reason=reason, cells=12,
+    )  # fmt: skip
+    with ResultLog(folder.log) as log:
+        log.note(lease)
+    folder.publish()
+    told = lab("results", "leases")
+    assert max(map(len, told.splitlines())) <= 80
+    assert "…" not in told
+    assert "1m30s" in told
+    (found,) = json.loads(lab("results", "leases", "--json"))
+    assert (found["place"], found["reason"], found["cells"]) == (place, reason, 12)
+
+
+def test_a_comparison_goes_where_its_name_says(folder: RunFolder, tmp_path: Path) -> None:
+    folder.publish()
+    lab("compare", "-o", "socs.md")
+    assert Path("socs.md").read_text().startswith("**")
+    with pytest.raises(SharelabError, match=r"x\.pdf: its name says no form"):
+        lab("compare", "-o", "x.pdf")
+    lab("compare", "-o", "x.pdf", "--format", "csv")
+    assert Path("x.pdf").read_text().startswith("section,")
 
 
 def test_lab_expect(folder: RunFolder, tmp_path: Path) -> None:
