@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -117,6 +117,8 @@ def load_with_lines(path: Path, model: type[M]) -> tuple[M, yaml.Node | None]:
         if first["type"] == "extra_forbidden":
             known = _known_keys(model, location[:-1])
             message = f"unknown key '{key}'" + (f" (known: {', '.join(known)})" if known else "")
+        elif first["type"] in ("model_type", "dict_type") and (known := _known_keys(model, location)):
+            message = f"{key}: keys and values are wanted here (known: {', '.join(known)})"
         elif first["type"] == "missing":
             message = f"key '{key}' is missing"
         else:
@@ -125,10 +127,14 @@ def load_with_lines(path: Path, model: type[M]) -> tuple[M, yaml.Node | None]:
 
 
 def _known_keys(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
-    """The keys that ``model`` has at ``location``; empty where that is not a plain model."""
+    """The keys that ``model`` has at ``location``; empty where they may be any."""
     current: Any = model
     for part in location:
-        field = getattr(current, "model_fields", {}).get(part)
-        current = getattr(field, "annotation", None)
+        if field := getattr(current, "model_fields", {}).get(part):
+            current = field.annotation
+        else:  # a name of one's own, or a place in a list: what its values are
+            current = (get_args(current) or (None,))[-1]
+        if get_origin(current) is Annotated:
+            current = get_args(current)[0]
     fields = getattr(current, "model_fields", {})
     return sorted(field.alias or name for name, field in fields.items())

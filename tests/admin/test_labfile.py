@@ -8,7 +8,9 @@ import pytest
 
 from lab.admin.exported import exported_class
 from lab.admin.labfile import LabFile, Match, load
+from lab.base import dirs
 from lab.base.errors import ConfigError
+from lab.boards.target import load_target
 from tests.admin.conftest import lab
 
 GOOD = """\
@@ -101,7 +103,8 @@ def test_classes_as_the_exporter_offers_them():
         ("soc: rk3588", "SoC: rk3588", "SoC", "'SoC' cannot be a tag"),
         ("soc: rk3588", "soc: rk 3588", "rk 3588", "'rk 3588' cannot be a tag's value"),
         ("soc: rk3588", "health: healthy", "health", "the tag 'health' is not a file's to set"),
-        ("    target: virt-smmu", "    taget: virt-smmu", "taget", "unknown key 'places.seat.taget'"),
+        ("    target: virt-smmu", "    taget: virt-smmu", "taget", "places.seat.taget' (known: matches"),
+        ("{machine: server}", "server", "coordinator", "keys and values are wanted here (known: l"),
         ("{machine: server}", "{listen: 'nowhere'}", "nowhere", "'nowhere' is no HOST:PORT"),
         ("  hub:", "  hub/1:", "hub/1", "'hub/1' cannot be a name"),
         ("  evk:\n  seat", "  rock-1:\n  seat", "  rock-1:", "key 'rock-1' stands twice"),
@@ -115,6 +118,13 @@ def test_what_is_wrong_is_said_with_its_line(tmp_path: Path, old: str, new: str,
     assert said in str(error.value)
     lines = [number for number, line in enumerate(text.splitlines(), 1) if line_with in line]
     assert error.value.line in lines
+
+
+def test_the_example_of_the_documentation_is_a_lab(tmp_path: Path):
+    text = (dirs.root() / "docs" / "sharing-a-lab.md").read_text()
+    (tmp_path / "lab.yaml").write_text(text.partition("```yaml\n")[2].partition("```")[0])
+    rock, evk = load(tmp_path / "lab.yaml", lambda target: load_target(target).soc).places
+    assert (rock.tags["soc"], evk.tags["soc"]) == ("rk3588", "imx8mq")
 
 
 def test_one_line_and_exit_code_2(tmp_path: Path):
