@@ -70,9 +70,9 @@ class LightLab:
         words += ["--hostname", "127.0.0.1", str(self.folder / f"{name}.yaml")]
         self._start(name, words)
 
-    def start_janitor(self) -> None:
-        """``lab janitor``."""
-        self._start("janitor", [sys.executable, "-m", "lab.cli", "janitor"])
+    def start_janitor(self, name: str = "janitor") -> None:
+        """``lab janitor``; there may be several, under different names."""
+        self._start(name, [sys.executable, "-m", "lab.cli", "janitor"])
 
     def kill(self, name: str, number: int = signal.SIGKILL) -> None:
         """End a process, at once."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import signal
 import threading
@@ -11,8 +12,11 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from lab.base.errors import ConfigError, LabError
-from lab.places import Lease, Session, Waiting, connect
+from lab.places import Lease, Session, Waiting, connect, loop
+from lab.places.janitor import Janitor
+from lab.places.lease import release
 from lab.places.model import MAX_PER_USER
+from lab.places.wire import Wire
 from tests.lightlab import LightLab, eventually
 
 NAMES = ("one", "two", "three")
@@ -23,7 +27,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LightLab]:
     with LightLab(tmp_path_factory.mktemp("lab"), "lab.places.coordinator") as lab:
         with connect(lab.address) as session:
             lab.add_places(session, *NAMES, exporter=None)
-        lab.start_janitor()
+        for name in ("janitor", "janitor-2"):  # as many as one likes
+            lab.start_janitor(name)
         yield lab
 
 
@@ -152,3 +157,32 @@ def test_a_wait_that_is_broken_off_at_any_moment_leaves_nothing(lab: LightLab, s
             thread.join(20)
             assert seeker.identity not in [one.owner for one in session.waiting()]
         eventually(lambda: session.place("one").acquired is None, 5)
+
+
+def test_janitors_at_once_free_what_is_over_and_leave_the_next_one_his(
+    lab: LightLab, session: Session
+) -> None:
+    """Beside the two of the lab: two that sweep at one moment, and one that comes late with an old view."""
+
+    async def sweep_together() -> list[list[str]]:
+        wires = [Wire(lab.address, f"host/janitor{number}") for number in range(2)]
+        for wire in wires:
+            await wire.open()
+        try:
+            return await asyncio.gather(*(Janitor(wire, stays=False).sweep() for wire in wires))
+        finally:
+            for wire in wires:
+                await wire.close()
+
+    for _ in range(5):
+        over = session.reserve({"name": "one"}, wait=20, hold=0.1)
+        with connect(lab.address, user="bob") as bob:
+            next_one = Waiter(lambda: bob.reserve({"name": "one"}, wait=20))
+            while session.place("one").acquired == over.holder:
+                loop.run(sweep_together())
+            held = next_one.join()
+            loop.run(release(session._wire, "one", over.holder))
+            loop.run(sweep_together())
+            held.check()
+            assert session.place("one").acquired == held.holder
+            held.release()
