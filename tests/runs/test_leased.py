@@ -11,6 +11,7 @@ import pytest
 
 from lab.base.words import Status
 from lab.places import Health, Session, connect
+from lab.places.model import MISSES
 from lab.results.log import LogContents, read
 from lab.results.places import Ended
 from tests.boardlab import BoardLab
@@ -117,11 +118,14 @@ def test_a_board_that_only_misses_is_quarantined(lab, session, dead, tmp_path):
 
     session.set_health(dead, Health.HEALTHY)
     words = ["--place", dead, "-k", "test_decoder_writes_into and mmap", "--bisect"]
-    for number in range(3):
-        assert session.place(dead).health is Health.HEALTHY, number
+    for before, after in (("", "1"), ("2", "3")):
+        session.set_tags(dead, {MISSES: before})
         process = run(lab, tmp_path, *words)
         output, _ = process.communicate(timeout=90)
         assert process.returncode == 125, f"git bisect must skip where the lab failed: {output}"
+        found = session.place(dead)
+        assert found.tags[MISSES] == after
+        assert (found.health is Health.HEALTHY) == (after == "1")
     assert session.place(dead).health is Health.QUARANTINED
     assert "3 MISS in a row" in session.place(dead).health_reason
     assert [record.place for record in log(tmp_path).health] == [dead]
