@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, insert, select, text, update
+from sqlalchemy import Connection, insert, select, text, tuple_, update
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from lab.results.blocks import cut, pack
@@ -215,14 +215,15 @@ def _intern(
 def _fresh(connection: Connection, records: Iterable[Record], found: Known) -> list[Record]:
     """What the store does not have; of equal keys the first one, as everywhere."""
     fresh: dict[tuple[int, int, int], Record] = {}
+    cells_of: dict[int, set[int]] = {}
     for record in records:
-        key = (found.runs[record.run], found.cells[record.cell], record.measured.attempt)
-        fresh.setdefault(key, record)
-    for run in {run for run, _, _ in fresh}:
-        cells = [cell for number, cell, _ in fresh if number == run]
-        columns = (ResultRow.run_id, ResultRow.cell_id, ResultRow.attempt)
-        there = select(*columns).where(
-            ResultRow.run_id == run, ResultRow.cell_id.between(min(cells), max(cells))
+        run, cell = found.runs[record.run], found.cells[record.cell]
+        fresh.setdefault((run, cell, record.measured.attempt), record)
+        cells_of.setdefault(run, set()).add(cell)
+    for run, cells in cells_of.items():
+        key_of = tuple_(ResultRow.run_id, ResultRow.cell_id)  # as a row: by the index of exactly these
+        there = select(ResultRow.run_id, ResultRow.cell_id, ResultRow.attempt).where(
+            key_of >= tuple_(run, min(cells)), key_of <= tuple_(run, max(cells))
         )
         for key in connection.execute(there):
             fresh.pop(tuple(key), None)  # type: ignore[arg-type]

@@ -32,9 +32,6 @@ from lab.results.tables import BlockRow, CellRow, DetailRow, NoteRow, ResultRow,
 RETRY_SECONDS = 60
 """How long a writer waits for a database server that went away."""
 
-MANY = 1000
-"""New results after which a database should look at its tables again."""
-
 _CHUNK = 5000
 
 
@@ -89,7 +86,7 @@ class Store:
         for batch in _batches(source, problems):
             new += self._put(batch, retry)
             total += len(batch.records)
-        if new >= MANY and self._engine.dialect.name == "postgresql":
+        if new and self._engine.dialect.name == "postgresql":
             self._analyze()
         return Ingested(new, total - new, tuple(problems))
 
@@ -199,9 +196,14 @@ class Store:
             return [parse_line(line) for line in lines]
 
     def _analyze(self) -> None:
-        """Let PostgreSQL count anew: by an empty table's statistics it reads `detail` for every cell."""
+        """Let PostgreSQL count anew if the store has doubled; what comes later its autovacuum counts.
+
+        By an empty table's statistics it reads `detail` for every cell.
+        """
+        doubled = "SELECT max(id) > 2 * (SELECT reltuples FROM pg_class WHERE oid = 'result'::regclass)"
         with suppress(LabError), self._write() as connection:
-            connection.execute(text("ANALYZE run, cell, detail, setup, result"))
+            if connection.scalar(text(f"{doubled} FROM result")):
+                connection.execute(text("ANALYZE run, cell, detail, setup, result"))
 
     def _put(self, batch: _Batch, retry: float) -> int:
         deadline = time.monotonic() + retry

@@ -101,6 +101,16 @@ def test_a_run_comes_back_as_it_went_in(where: str) -> None:
             assert [getattr(row, name) for row in rows] == [getattr(item, name) for item in items], name
 
 
+def test_postgresql_counts_anew_when_a_store_has_doubled(server: postgres.Server) -> None:
+    """Its planner would take the store for empty until autovacuum's next look, a minute later."""
+    items = good_run()
+    with Store(server.new_database("counted")) as store:
+        for part, counted in ((items[:20], 20), (items[20:30], 20), (items[30:50], 50)):
+            store.ingest(LogContents((run(),), tuple(part)))
+            count = "SELECT reltuples::bigint FROM pg_class WHERE relname = 'result'"
+            assert server.query("counted", count) == counted
+
+
 def test_leases_and_health_checks_are_kept_once(where: str) -> None:
     lease = LeaseRecord(run="r", place="p", target="t", holder="h/u", asked=START, since=START, until=START,
                         ended=Ended.RELEASED)  # fmt: skip
