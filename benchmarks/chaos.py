@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -31,13 +32,12 @@ from lab.base.words import Status
 from lab.places import Session, connect
 from lab.results.log import ResultLog, read
 from lab.results.model import Run
-from tests.lightlab import DIE_WITH_US, LightLab
+from tests.lightlab import DIE_WITH_US, LightLab, eventually
 
 TTL = 6.0
 FREE_WITHIN = TTL + 20.0
 VICTIMS = {"client": 5, "coordinator": 2, "exporter": 2, "janitor": 1, "lease": 1}
 """What is killed, and how often in proportion; a lease is ended by a kick."""
-SAVED = 17.0  # seconds: the coordinator saves its places every 15 s, and has none if it is killed before
 
 
 @dataclass
@@ -136,16 +136,20 @@ class Chaos:
         began = time.monotonic()
         log = self.folder / "results.jsonl"
         ResultLog.create(log, Run(id="chaos", started=datetime.now(UTC))).close()
-        with LightLab(self.folder / "lab") as lab:
+        with LightLab(self.folder / "lab", "lab.places.coordinator") as lab:
             lab.start_light_exporter(*self.names)
             with connect(lab.address, user="chaos") as session:
                 lab.add_places(session, *self.names)
-                made = time.monotonic()
+                # Ours saves its places at its end, labgrid's own after 15 s: it could not be killed before.
+                lab.kill("coordinator", signal.SIGTERM)
+                lab.coordinator = "labgrid.remote.coordinator"
+                self._restart(lab)
                 lab.start_janitor()
                 for _ in range(len(self.names) + 2):
                     self._client(lab)
+                eventually(lambda: any(client.holds for client in self.clients))
                 while not self._enough() and time.monotonic() - began < limit:
-                    self._strike(lab, session, early=time.monotonic() - made < SAVED)
+                    self._strike(lab, session)
                     self._watch(session, self.random.uniform(0.3, 2.0))
                 for client in self.clients:
                     client.process.terminate()
@@ -169,13 +173,18 @@ class Chaos:
         self.everyone.append(client)
         threading.Thread(target=client.listen, daemon=True).start()
 
-    def _strike(self, lab: LightLab, session: Session, *, early: bool) -> None:
-        victim = self.random.choices(list(VICTIMS), weights=list(VICTIMS.values()))[0]
+    def _restart(self, lab: LightLab, pause: float = 0.0) -> None:
+        """After the coordinator's end: the exporter ends by itself then (status 100), for its supervisor."""
+        lab.kill("light")
+        time.sleep(pause)
+        lab.start_coordinator()
+        lab.restart_exporter("light")
+
+    def _strike(self, lab: LightLab, session: Session) -> None:
         missing = [name for name, number in self.report.killed.items() if not number]
-        if missing and not early:
+        victim = self.random.choices(list(VICTIMS), weights=list(VICTIMS.values()))[0]
+        if missing and self._done() >= self.cycles:
             victim = missing[0]
-        elif victim == "coordinator" and early:
-            victim = "client"
         pause = self.random.uniform(0.0, 1.5)
         self.report.killed[victim] += 1
         if victim == "client":
@@ -196,10 +205,7 @@ class Chaos:
         elif victim == "coordinator":
             self._restarts.append(datetime.now(UTC))
             lab.kill("coordinator")
-            lab.kill("light")  # as it ends by itself then (status 100), for its supervisor to start again
-            time.sleep(pause)
-            lab.start_coordinator()
-            lab.restart_exporter("light")
+            self._restart(lab, pause)
         elif victim == "exporter":
             lab.kill("light")
             time.sleep(pause)
@@ -236,9 +242,11 @@ class Chaos:
             f"{one.name} by {one.acquired}" for one in session.places() if one.acquired
         ]
 
+    def _done(self) -> int:
+        return sum(line.startswith("recorded") for client in self.everyone for line in list(client.said))
+
     def _enough(self) -> bool:
-        done = sum(line.startswith("recorded") for client in self.everyone for line in list(client.said))
-        return done >= self.cycles and all(self.report.killed.values())
+        return self._done() >= self.cycles and all(self.report.killed.values())
 
     def _account(self, log: Path) -> None:
         found = read(log)
