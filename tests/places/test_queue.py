@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from lab.base.errors import ConfigError, LabError
-from lab.places import Lease, Session, Waiting, connect, loop
+from lab.places import Health, Lease, Session, Waiting, connect, loop
 from lab.places.janitor import Janitor
 from lab.places.lease import release
 from lab.places.model import MAX_PER_USER
@@ -96,6 +96,18 @@ def test_one_person_holds_no_more_places_than_the_lab_allows(lab: LightLab, sess
     session.reserve({"soc": "rk3588"}, wait=5)
     for name in NAMES:
         session.set_tags(name, {MAX_PER_USER: ""})
+
+
+def test_a_place_that_is_healed_is_given_with_the_same_breath(lab: LightLab, session: Session) -> None:
+    session.set_health("one", Health.QUARANTINED, "serial silent")
+    with connect(lab.address, user="bob") as other:
+        waiter = Waiter(lambda: other.reserve({"name": "one"}, wait=60))
+        eventually(lambda: len(session.waiting()) == 1)
+        assert session.place("one").reservation is None
+        session.set_health("one", Health.HEALTHY)
+        found = session.place("one")
+        assert found.reservation or found.acquired
+        waiter.join().release()
 
 
 def test_a_kick_is_known_at_once_and_says_why(session: Session) -> None:
