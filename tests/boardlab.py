@@ -20,6 +20,7 @@ class BoardLab(LightLab):
     def __init__(self, folder: Path, boards: Mapping[str, str]) -> None:
         """``boards``: place -> target."""
         super().__init__(folder)
+        self.start_janitor()  # also shows how old the coordinator is: else all who reserve stand back for 3 s
         targets = {name: load_target(target) for name, target in boards.items()}
         machines = {
             name: machine(target.virtual or {}, error=target.error) for name, target in targets.items()
