@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import re
+import select
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 
@@ -76,6 +81,23 @@ def test_sigterm_ends_the_command_and_frees_the_board(lab: LightLab) -> None:
     places = json.loads(lab.lab_says("boards", "--json"))["places"]
     assert [place["acquired"] for place in places] == [None]
     print(f"freed and seen to be so in {time.monotonic() - started:.1f} s")
+
+
+def test_a_warning_comes_to_the_terminal_before_the_lease_ends(lab: LightLab) -> None:
+    """Two minutes before: four seconds after the board was reserved."""
+    ours, theirs = pty.openpty()
+    try:
+        words = [sys.executable, "-m", "lab.cli", "reserve", "name=rock5b", "--for", "124s"]
+        environment = {**lab.environment, "LG_USERNAME": "carol"}
+        subprocess.run(words, env=environment, stdin=theirs, stdout=theirs, stderr=theirs, check=True)
+        said = ""
+        while "rock5b is yours for 2 more minutes" not in said:
+            assert select.select([ours], [], [], 60.0)[0], said
+            said += os.read(ours, 4096).decode()
+    finally:
+        os.close(ours)
+        os.close(theirs)
+        lab.lab_says("release", user="carol")
 
 
 def test_what_no_board_could_ever_satisfy_is_refused_at_once_with_the_tags_that_exist(lab: LightLab) -> None:
