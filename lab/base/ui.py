@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.segment import Segment
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def printable(text: str) -> str:
+    """``text`` with ``?`` for all that would move a terminal's cursor, change its colours or its title."""
+    return _CONTROL.sub("?", text)
+
+
+class Terminal(Console):
+    """A console that no text can steer: names, reasons and logs come from anywhere.
+
+    Rich's own escapes are made later.
+    """
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """As Rich's, whose every output passes here."""
+        for segment in super().render(renderable, options):
+            plain = segment.text if segment.control is not None else printable(segment.text)
+            yield segment if plain == segment.text else Segment(plain, segment.style)
+
+
+out = Terminal(highlight=False)
+err = Terminal(stderr=True, highlight=False)
 
 
 class Task:

@@ -92,9 +92,9 @@ def picture(session: Session, asked: dict[str, str]) -> Group:
     between = " " if wide else "\n"
     for place, count in zip(places, waited, strict=True):
         table.add_row(
-            place.name,
-            place.soc or "-",
-            between.join(f"{key}={value}" for key, value in _other_tags(place).items()) or "-",
+            Text(place.name),
+            Text(place.soc or "-"),
+            Text(between.join(f"{key}={value}" for key, value in _other_tags(place).items()) or "-"),
             HEALTH.get(place.health.value, Text("unknown", "yellow")) if place.live else Text("dead", "red"),
             *_holder(place),
             *([str(count or "-")] if queued else []),
@@ -104,7 +104,7 @@ def picture(session: Session, asked: dict[str, str]) -> Group:
     notes = Table(box=None, pad_edge=False, show_header=False)
     for place in places:
         if _note(place):
-            notes.add_row(place.name, Text(_note(place), "dim"))
+            notes.add_row(Text(place.name), Text(_note(place), "dim"))
     if notes.row_count and not wide:
         parts += [Text(""), notes]
     if waiting:
@@ -123,10 +123,10 @@ def _other_tags(place: Place) -> dict[str, str]:
     return {key: value for key, value in sorted(place.tags.items()) if key not in OWN_TAGS | SHOWN_OTHERWISE}
 
 
-def _holder(place: Place) -> tuple[str, str]:
+def _holder(place: Place) -> tuple[Text, str]:
     if place.acquired is None:
-        return "-", "-"
-    return who(place.acquired), end_of(place.lease) if place.lease else "?"
+        return Text("-"), "-"
+    return Text(who(place.acquired)), end_of(place.lease) if place.lease else "?"
 
 
 def _note(place: Place) -> str:
@@ -151,7 +151,7 @@ def _queue(waiting: list[Waiting], now: datetime) -> Table:
         position = f"is given {one.place}" if one.place else f"{ordinal(one.position)} in line"
         since = f"{clock(one.since, now)} ({duration.written((now - one.since).total_seconds())})"
         wanted = " ".join(f"{key}={value}" for key, value in asked.items()) or "any board"
-        table.add_row(who(one.owner), wanted, f"{one.priority:g}", since, position)
+        table.add_row(Text(who(one.owner)), Text(wanted), f"{one.priority:g}", since, Text(position))
     return table
 
 

@@ -78,10 +78,10 @@ def leases(
         spans = [one.until - one.since, one.since - one.asked]
         words = [duration.written(span.total_seconds()) for span in spans]
         note = Text(f"lost: {one.reason}", "red") if one.ended == Ended.LOST else Text("")
-        rows.append((one.since, [one.place, *words, str(one.cells), one.run, note]))
+        rows.append((one.since, [Text(one.place), *words, str(one.cells), Text(one.run), note]))
     for check in health:
         note = Text(", ".join(filter(None, (check.health, check.reason))), "dim")
-        rows.append((check.started, [check.place, "", "", "", check.run, note]))
+        rows.append((check.started, [Text(check.place), "", "", "", Text(check.run), note]))
     for moment, cells in sorted(rows, key=lambda row: row[0], reverse=True)[:limit]:
         table.add_row(f"{moment.astimezone():%Y-%m-%d %H:%M}", *cells)
     out.print(table)

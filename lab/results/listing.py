@@ -74,8 +74,8 @@ def table(lines: list[RunLine], *, plain: bool = False) -> Table:
             for look, count in ((STATUSES[status], count) for status, count in line.counts.items())
         )
         found.add_row(
-            line.id,
-            ", ".join(line.targets),
+            Text(line.id),
+            Text(", ".join(line.targets)),
             ", ".join(line.modes),
             cells,
             f"{line.seconds:.0f} s",

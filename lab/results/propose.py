@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from textwrap import shorten
 
+from lab.base.ui import printable
 from lab.base.words import Status
 from lab.results.expectations import Expectation, Expectations
 from lab.results.model import CellKey, Result, state_of
@@ -94,7 +95,8 @@ def propose(
                 else expectations.for_board(cell.place or cell.target)
             )
             kind = "flake" if cell.key in wavering else "fail"
-            reason = shorten(cell.reason or cell.expected_reason or "say why", REASON, placeholder=" ...")
+            said = printable(cell.reason or cell.expected_reason or "say why")
+            reason = shorten(said, REASON, placeholder=" ...")
             changed.add(path, Expectation(
                 kind, state_of(cell) if kind == "fail" else "", str(cell.iommu_asked), cell.test, reason, link
             ))  # fmt: skip

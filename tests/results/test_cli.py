@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -11,11 +12,12 @@ import pytest
 from typer.testing import CliRunner
 
 from lab.base.errors import SharelabError
+from lab.base.words import Status
 from lab.cli.app import app
 from lab.results.folder import RunFolder
 from lab.results.log import ResultLog
 from lab.results.places import Ended, LeaseRecord
-from tests.results.sample import good_run, plan, run
+from tests.results.sample import good_run, plan, result, run
 
 
 def lab(*words: str) -> str:
@@ -85,6 +87,33 @@ def test_what_runs_held_is_listed_whole_in_a_narrow_terminal(folder: RunFolder) 
     assert "1m30s" in told
     (found,) = json.loads(lab("results", "leases", "--json"))
     assert (found["place"], found["reason"], found["cells"]) == (place, reason, 12)
+
+
+def test_hostile_names_and_reasons_cannot_steer_a_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clear it, colour it, set its title; nor are they taken for marks of ours."""
+    monkeypatch.chdir(tmp_path)
+    evil = "\x1b[2J\x1b]0;title\x07\x9b31m[red]marked[/]"
+    places = {"place": f"place{evil}", "soc": f"soc{evil}", "kernel": f"kernel{evil}", "path": f"path{evil}"}
+    item = result(test=f"suites/t.py::t{evil}", status=Status.FAIL, reason=f"because {evil}", **places)
+    lease = LeaseRecord(
+        run=run().id, place=places["place"], target="t", holder=f"ci/{evil}", asked=item.started,
+        since=item.started, until=item.started, ended=Ended.LOST, reason=evil,
+    )  # fmt: skip
+    made, log = RunFolder.create(run(plan([item])))
+    with log:
+        log.write(item)
+        log.note(lease)
+    made.publish()
+    for words in ("results list", "results show", "results trend suites", "results leases", "compare"):
+        told = lab(*words.split())
+        assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", told), (words, told)
+        if words != "results list":
+            assert "[red]" in told, (words, told)
+    lab("compare", "-f", "text", "-o", "socs.txt")
+    assert "\x1b" not in Path("socs.txt").read_text()
+    assert not re.search(r"-- .*[\x1b\x9b]", lab("expect", "update", "--folder", "expectations"))
 
 
 def test_a_comparison_goes_where_its_name_says(folder: RunFolder, tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from rich.cells import cell_len
-from rich.console import Console
 
+from lab.base.ui import Terminal
 from lab.results.compare import words
 from lab.results.compare.model import Column, Comparison, Entry, FigureLine, Line, Reason, Section
 from lab.results.compare.statistics import Change, Summary
@@ -51,7 +51,7 @@ def write(
         from lab.results.compare.terminal import show
 
         file = io.StringIO()
-        console = Console(file=file, width=TEXT_WIDTH, highlight=False)
+        console = Terminal(file=file, width=TEXT_WIDTH, highlight=False)
         show(console, comparison, every_figure=every_figure, only_differences=only_differences)
         return file.getvalue()
 
