@@ -78,13 +78,13 @@ def picture(session: Session, asked: dict[str, str]) -> Group:
     waiting = [
         one
         for one in session.waiting()
-        if one.place in names or any(place.satisfies(one.filters) for place in places)
+        if one.place in names or any(place.suits(one.filters) for place in places)
     ]
     if not places:
         which = " with these tags" if asked else " yet (lab sync LAB.yaml makes them)"
         return Group(Text(f"the lab at {session.address} has no places{which}"))
     table = Table(box=None, pad_edge=False, header_style="bold")
-    waited = [sum(not one.place and place.satisfies(one.filters) for one in waiting) for place in places]
+    waited = [sum(not one.place and place.suits(one.filters) for one in waiting) for place in places]
     queued = ("WAITING",) if any(waited) else ()
     wide = ui.out.width >= WIDE
     for column in ("PLACE", "SOC", "TAGS", "HEALTH", "HELD BY", "UNTIL", *queued, *([""] if wide else [])):

@@ -178,7 +178,7 @@ def extend(
         lease = session.adopt(note)
         lease.extend(duration.seconds(time_))
         ui.out.print(f"{lease.place} is yours until {clock(lease.until)}.")
-        others = sum(session.place(lease.place).satisfies(one.filters) for one in session.waiting())
+        others = sum(session.place(lease.place).suits(one.filters) for one in session.waiting())
         if others:
             ui.out.print(f"{others} {'waits' if others == 1 else 'wait'} for it.")
 

@@ -189,6 +189,10 @@ class Place:
             (self.name if key == "name" else self.tags.get(key)) == value for key, value in filters.items()
         )
 
+    def suits(self, filters: Mapping[str, str]) -> bool:
+        """Whether one who waits with ``filters`` could be given this place, now or once it is healed."""
+        return self.satisfies({key: value for key, value in filters.items() if key != HEALTH})
+
 
 @dataclass(frozen=True)
 class Waiting:

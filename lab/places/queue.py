@@ -187,8 +187,9 @@ class Seeker:
         lucky = False
         waiting = [view.filters(one) for token, one in self._mine.items() if token not in self.wire.allocated]
         for filters in self._filters(candidates):
-            if filters in waiting or all(one.name in got for one in candidates if one.satisfies(filters)):
-                continue
+            could = {one.name for one in candidates if one.satisfies(filters)}
+            if filters in waiting or (could and could <= got):
+                continue  # one is made also where nothing is healthy now: others see who waits
             answer = await finish(self._queue_up(filters))
             lucky |= answer.state == view.ALLOCATED
         return lucky

@@ -131,7 +131,7 @@ def queue(reservations: Iterable[Any], places: Sequence[Place]) -> list[Waiting]
             continue
         key = tuple(sorted(asked.items()))
         if key not in wants:
-            wants[key] = frozenset(each.name for each in places if each.satisfies(asked))
+            wants[key] = frozenset(each.name for each in places if each.suits(asked))
         candidates = wants[key]
         position = 1 + sum(n for other, n in ahead.items() if not candidates.isdisjoint(wants[other]))
         if not allocated:

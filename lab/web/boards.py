@@ -230,7 +230,7 @@ def _row(place: Place, waiting: list[Waiting], ours: set[str]) -> Row:
         holder=_who(holder) if holder else "",
         until=(clock(lease.until) if lease.timed else "it is done") if lease else "",
         reason=lease.reason if lease else "",
-        waiting=sum(not one.place and place.satisfies(one.filters) for one in waiting),
+        waiting=sum(not one.place and place.suits(one.filters) for one in waiting),
         ours=bool(holder) and holder in ours,
     )
 

@@ -99,12 +99,9 @@ def test_one_person_holds_no_more_places_than_the_lab_allows(lab: LightLab, sess
 
 
 def test_a_place_that_is_healed_is_given_with_the_same_breath(lab: LightLab, session: Session) -> None:
-    """To one who waits in line for any of several."""
     session.set_health("one", Health.QUARANTINED, "serial silent")
-    for name in ("two", "three"):
-        session.reserve({"name": name}, wait=20)
     with connect(lab.address, user="bob") as other:
-        waiter = Waiter(lambda: other.reserve({"soc": "rk3588"}, wait=60))
+        waiter = Waiter(lambda: other.reserve({"name": "one"}, wait=60))
         eventually(lambda: len(session.waiting()) == 1)
         assert session.place("one").reservation is None
         session.set_health("one", Health.HEALTHY)

@@ -109,7 +109,9 @@ def test_a_quarantined_board_is_waited_for_with_the_reason(lab: LightLab) -> Non
     lab.lab_says("quarantine", "rock5b", "serial silent")
     bob = lab.lab("reserve", "soc=rk3588", "--for", "1h", user="bob")
     said, _ = read_until(bob, "no live board satisfies it now")
+    assert "you are 1st" in said
     assert "rock5b is quarantined (serial silent" in said
+    assert re.search(r"bob@testhost +soc=rk3588 .* 1st in line", lab.lab_says("boards"))
     lab.lab_says("heal", "rock5b")
     read_until(bob, "rock5b is yours until")
     assert bob.wait(10) == 0
