@@ -96,8 +96,24 @@ def test_execnet_works_over_it(connect):
         assert channel.receive(timeout=20) == 42
         trace = gateway.remote_exec("import traceback; channel.send(traceback.format_list.__name__)")
         assert trace.receive(timeout=20) == "format_list"
+        with pytest.raises(execnet.RemoteError, match=r"line 1, in <module>\n[^Z]*ZeroDivisionError"):
+            gateway.remote_exec("1 / 0").waitclose(timeout=20)
+        hints = gateway.remote_exec("import typing; channel.send(repr(typing.Optional[int]))")
+        assert hints.receive(timeout=20) == "typing.Optional[int]"
     finally:
         group.terminate(timeout=5)
+
+
+def test_what_execnet_hardly_uses_is_not_loaded_for_it(connect):
+    """Each would take a quarter of a second of every boot; another execnet may use more of them."""
+    folder = Path(connect[1]).parent
+    script = (
+        f"import runpy, sys; z = runpy.run_path({str(folder / 'zygote.py')!r})\n"
+        "sys.modules['traceback'] = z['Traceback']('traceback'); z['prepare']()\n"
+        "print(sorted({'typing', 'tokenize'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", script], capture_output=True, text=True)
+    assert (done.stderr, done.stdout) == ("", "[]\n")
 
 
 @pytest.mark.parametrize("own", [False, True])

@@ -10,6 +10,7 @@ its number with the word ``guest``: that child joins its streams with such a con
 """
 
 import _signal
+import gc
 import io
 import marshal
 import os
@@ -22,17 +23,16 @@ FIFO = "/run/lab/agent"
 PREPARED = "/usr/lib/lab/prepared.bin"
 """What an agent is made of (lab/imaging/rootfs.py). What execnet sends first is run here already; the agent's
 own modules take their code from ``sys.modules["prepared"]`` where the source is the same."""
-SYS_FINIT_MODULE = 273  # include/uapi/asm-generic/unistd.h
 AF_VSOCK, SOCK_STREAM, CID_ANY, GUEST_CID, GUEST_PORT = 40, 1, 0xFFFFFFFF, 3, 1000  # linux/vm_sockets.h
 SO_VM_SOCKETS_CONNECT_TIMEOUT, EINPROGRESS = 6, 115
-VSOCK = ("vsock", "vmw_vsock_virtio_transport_common", "vmw_vsock_virtio_transport")
-"""A guest's modules for vsock (net/vmw_vsock), in the order of loading."""
+TRANSPORT = "/usr/lib/modules/{release}/kernel/net/vmw_vsock/vmw_vsock_virtio_transport.ko"
+"""The last of a guest's modules for vsock; the script `zygote` loads those before it."""
 MACHINE = "/run/lab/vm/process"
 """Is there while a virtual machine runs (lab/agent/vmm.py)."""
 PATIENCE = 300
 """Seconds that a guest may take to boot. Whoever waits for it knows sooner, and goes."""
 
-NEEDED = ("struct", "threading", "weakref", "typing")
+NEEDED = ("struct", "threading", "weakref")
 """What every agent imports before its first answer; loaded before anyone is served."""
 
 WANTED = (
@@ -52,19 +52,39 @@ WANTED = (
 
 
 class Later(types.ModuleType):
-    """A module that is loaded at its first use: execnet imports traceback only in case of an error."""
+    """A module that is loaded at its first use."""
 
     def __getattr__(self, name):
         """Load the real module, put it in this one's place, and look there."""
-        del sys.modules[self.__name__]
+        if name == "__path__":  # an import looks for it
+            raise AttributeError(name)
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
         return getattr(__import__(self.__name__), name)
+
+
+class Traceback(Later):
+    """execnet imports it for the text of an error: it takes the function, and rarely calls it."""
+
+    def format_exception(self, *arguments):
+        """As the real one."""
+        return self.__getattr__("format_exception")(*arguments)
+
+
+class Hints(Later):
+    """The typing of a source that never looks at its annotations, as execnet's; the real one takes long."""
+
+    Any = Callable = Iterator = Literal = MutableSet = None
+    Protocol = object
+    overload = staticmethod(lambda function: function)
+    cast = staticmethod(lambda kind, value: value)
 
 
 def serve():
     """Answer requests for ever."""
     for name in NEEDED:
         __import__(name)
-    sys.modules["traceback"] = Later("traceback")
+    sys.modules["traceback"] = Traceback("traceback")
     prepared = prepare()
     fifo = os.open(FIFO, os.O_RDWR | os.O_CLOEXEC)  # O_RDWR: no end of file when a writer goes
     callers = {}
@@ -106,7 +126,10 @@ def prepare():
     sys.modules["prepared"] = types.ModuleType("prepared")
     sys.modules["prepared"].modules = modules
     names = {"__name__": "__main__", "__builtins__": __builtins__}
+    sys.modules["typing"] = Hints("typing")
     exec(marshal.loads(packed), names)
+    sys.modules.pop("typing")
+    gc.freeze()  # or a child's first collection copies all of it
     return source, names
 
 
@@ -148,6 +171,7 @@ def release(child, caller):
 def become_agent(prepared):
     """Run what the far end sends, then exit."""
     status = 1
+    gc.enable()
     try:
         os.chdir("/root")
         sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)), "utf-8")
@@ -232,22 +256,18 @@ def running_machine():
 def serve_guest():
     """Answer for ever who connects over vsock; the board is the only one who can."""
     import _socket
-    import ctypes
 
-    libc = ctypes.CDLL(None, use_errno=True)
-    folder = f"/usr/lib/modules/{os.uname().release}/kernel/net/vmw_vsock"
-    *first, transport = [os.open(f"{folder}/{name}.ko", os.O_RDONLY | os.O_CLOEXEC) for name in VSOCK]
-    for module in first:
-        libc.syscall(SYS_FINIT_MODULE, module, b"", 0)
     listening = _socket.socket(AF_VSOCK, SOCK_STREAM)
     listening.bind((CID_ANY, GUEST_PORT))
     listening.listen(8)
-    libc.syscall(SYS_FINIT_MODULE, transport, b"", 0)  # last: from here on connections are answered
+    _signal.signal(_signal.SIGCHLD, _signal.SIG_IGN)  # the kernel reaps
+    transport = TRANSPORT.format(release=os.uname().release)
+    # Last, since from then on connections are answered. By another program: a call from here takes ctypes.
+    os.posix_spawn("/usr/bin/busybox", ("insmod", transport), {})
     for name in NEEDED:
         __import__(name)
-    sys.modules["traceback"] = Later("traceback")
+    sys.modules["traceback"] = Traceback("traceback")
     prepared = prepare()
-    _signal.signal(_signal.SIGCHLD, _signal.SIG_IGN)  # the kernel reaps
     while True:
         connection, _ = listening._accept()
         if os.fork() == 0:
@@ -261,4 +281,5 @@ def serve_guest():
 
 
 if __name__ == "__main__":
+    gc.disable()  # it takes a third as long again as the imports; a child has it on
     serve_guest() if sys.argv[1:] == ["guest"] else serve()
