@@ -1,7 +1,7 @@
 """What the lab adds to the start of a guest, measured in one run on one board, as a ratio.
 
 In turn, N times: the bare start (the same VMM command, by ssh, until the guest's ready line is on its
-console) and `board.guest()` until the agent in the guest has answered.
+console) and `board.guest()` until the agent in the guest has answered. Both reserve the guest's huge pages.
 
     .venv/bin/python benchmarks/guest_ready.py [--starts 3] [--target virt-smmu] [--set gpu=none]
 """
@@ -22,13 +22,15 @@ from lab.boards.vmms import Places, command
 from lab.imaging import build
 from lab.rack import Machine, Rack
 
-# On the board: start it, wait for the line, end it. ${0}: the console's file; the rest: the command.
+# On the board: start it, wait for the line, end it. ${0}: the console's file; ${1}: how many huge pages;
+# the rest: the command.
 BARE = """
 rm -rf "${0%/*}"; mkdir -p "${0%/*}"; modprobe vhost_vsock
+echo $1 >/proc/sys/vm/nr_hugepages; shift
 "$@" </dev/null >/dev/null 2>&1 &
 until grep -q LAB-READY "$0" 2>/dev/null; do kill -0 $! || exit 1; usleep 100000; done
 echo ready
-kill -9 $!; wait
+kill -9 $!; wait; echo 0 >/proc/sys/vm/nr_hugepages
 """
 
 
@@ -37,7 +39,8 @@ def bare_start(destination: list[str], vmm: Vmm) -> float:
     places = Places(folder="/run/bare")
     made = command(vmm, places)
     words = [f"{name}={value}" for name, value in made.env.items()]
-    argv = ["env", *words, "busybox", "sh", "-c", BARE, f"{places.folder}/console", *made.argv]
+    shell = ["busybox", "sh", "-c", BARE, f"{places.folder}/console", str(vmm.hugepages)]
+    argv = ["env", *words, *shell, *made.argv]
     began = time.monotonic()
     process = subprocess.Popen(
         ["ssh", "-F", "none", *destination, shlex.join(argv)], stdout=subprocess.PIPE, text=True
