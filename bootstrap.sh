@@ -34,12 +34,14 @@ PACKAGES
 }
 
 # The tests' own: an ssh server that is only a program, a browser for the pages, a database server, another
-# reader of our archives; in CI, also what Jenkins reads its pipelines with.
+# reader of our archives, what kernels and their packages are compressed by; in CI, also what Jenkins reads its pipelines with.
 tests=
 [ "${1-}" = test ] && tests='/usr/sbin/dropbear dropbear-bin
 chromium chromium
 /usr/lib/postgresql postgresql
-cpio cpio'
+cpio cpio
+zstd zstd
+lz4 lz4'
 [ "${1-}${CI-}" = testtrue ] && tests="$tests
 /usr/share/java/groovy-all.jar groovy"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lab.base.errors import ConfigError
@@ -34,15 +35,21 @@ def build_image(target: Target, own: Own | None = None) -> Image:
 def _with(image: Image, target: Target, own: Own | None) -> Image:
     if not own:
         return image
+    from lab.imaging.own.buildtree import build_folder
     from lab.imaging.own.derive import derive  # takes a while to import, and few runs need it
 
-    image = derive(image, target.image, own)
+    virtual = target.virtual is not None
+    base, image = image, derive(image, target.image, own)
     if target.boot.root == "http" and "kernel" in image.own:
         raise ConfigError(
             f"{target.name} has its root file system over the network; --kernel brings no drivers for it",
             hint="only a board with a disk takes --kernel so far",
         )
-    if lacking := image.lacking(target.modules, virtual=target.virtual is not None):
+    lacking = image.lacking(target.modules, virtual=virtual)
+    if lacking and own.kernel and not own.headers and (folder := build_folder(own.kernel)):
+        image = derive(base, target.image, replace(own, headers=folder))
+        lacking = image.lacking(target.modules, virtual=virtual)
+    if lacking:
         raise ConfigError(
             f"kernel {image.manifest['kernel']} lacks {', '.join(lacking)}, which {target.name} needs",
             hint="give its modules by --modules; our own are built with --headers BUILD-FOLDER",

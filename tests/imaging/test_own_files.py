@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
+import lzma
 import shutil
 import subprocess
 import sys
@@ -15,8 +17,10 @@ import pytest
 
 from lab.base.errors import ConfigError
 from lab.imaging.cache import Work
+from lab.imaging.own import buildtree
 from lab.imaging.own.given import Own
 from lab.imaging.own.kernelfile import machine, read_kernel
+from lab.imaging.own.kernels import kernel_path
 from lab.imaging.own.unpack import check_modules, kernel_in, merge, modules_in, unpack
 
 BANNER = b"Linux version 6.19.0-mine (me@here) #1 SMP\0"
@@ -34,8 +38,13 @@ def zboot(payload: bytes, kind: bytes) -> bytes:
     return head + kind.ljust(40, b"\0") + payload
 
 
-def zstd(data: bytes) -> bytes:
-    return subprocess.run(["zstd", "-c"], input=data, capture_output=True, check=True).stdout
+def packed(data: bytes, *program: str) -> bytes:
+    """As the kernel's build packs an Image: by the program, with the size behind it in a zboot kernel."""
+    return subprocess.run([*program, "-c"], input=data, capture_output=True, check=True).stdout
+
+
+SIZE = (4096).to_bytes(4, "little")
+"""What follows the compressed kernel in an EFI program (scripts/Makefile.lib of Linux, size_append)."""
 
 
 @pytest.fixture
@@ -49,16 +58,23 @@ def write(path: Path, data: bytes) -> Path:
     return path
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        image(),
-        gzip.compress(image()),
-        zboot(gzip.compress(image()), b"gzip"),
-        zboot(zstd(image()), b"zstd22"),
-    ],
-    ids=["Image", "Image.gz", "zboot gzip", "zboot zstd"],
-)
+FORMS = {
+    "Image": image(),
+    "Image.gz": gzip.compress(image()),
+    "Image.bz2": bz2.compress(image()),
+    "Image.xz": lzma.compress(image(), check=lzma.CHECK_CRC32),
+    "Image.lzma": lzma.compress(image(), format=lzma.FORMAT_ALONE),
+    "Image.zst": packed(image(), "zstd", "-q"),
+    "Image.lz4": packed(image(), "lz4", "-l", "-9"),
+    "zboot gzip": zboot(gzip.compress(image()), b"gzip"),
+    "zboot xz": zboot(lzma.compress(image(), check=lzma.CHECK_CRC32) + SIZE, b"xzkern"),
+    "zboot zstd": zboot(packed(image(), "zstd", "-q") + SIZE, b"zstd22"),
+    "zboot lz4": zboot(packed(image(), "lz4", "-l", "-9") + SIZE, b"lz4"),
+}
+"""A kernel as arch/arm64/boot/Makefile and drivers/firmware/efi/libstub/Makefile.zboot can make it."""
+
+
+@pytest.mark.parametrize("data", FORMS.values(), ids=FORMS)
 def test_a_kernel_is_unpacked_and_its_release_is_read(tmp_path, data):
     found = read_kernel(write(tmp_path / "kernel", data))
     assert (found.image, found.release) == (image(), "6.19.0-mine")
@@ -76,7 +92,9 @@ def test_a_kernel_is_unpacked_and_its_release_is_read(tmp_path, data):
         (image()[:1000], "cut short: 1000 bytes of 4096"),
         (gzip.compress(image())[:50], "damaged"),
         (zboot(gzip.compress(image()), b"gzip")[:90], "damaged"),
-        (zboot(b"x", b"lz4"), "compressed by lz4"),
+        (b"\x89LZO\0\r\n\x1a\n" + bytes(64), "compressed by lzo"),
+        (zboot(b"x", b"lzo"), "compressed by lzo"),
+        (packed(image(), "lz4", "-l")[:20], "damaged"),
     ],
 )
 def test_what_a_board_cannot_boot_is_refused(tmp_path, data, said):
@@ -145,6 +163,80 @@ def test_a_kernel_that_is_spread_over_packages_is_one(tmp_path, work):
     assert (tmp_path / "merged/6.19.0-mine/modules.order").is_file()
 
 
+def pieces(folder: Path, release: str) -> Path:
+    """What scripts/package/buildtar puts into the folder that is packed (``make dir-pkg``)."""
+    module(folder, release)
+    (folder / "boot").mkdir()
+    for name in ("System.map", "config", "vmlinux"):
+        (folder / "boot" / f"{name}-{release}").write_bytes(b"other")
+    (folder / "boot" / f"vmlinuz-{release}").write_bytes(gzip.compress(image()))
+    return folder
+
+
+@pytest.mark.parametrize(
+    "form", ["dir-pkg", "tar-pkg", "targz-pkg", "tarzst-pkg below a folder", "bindeb-pkg"]
+)
+def test_what_make_hands_out_has_kernel_and_modules_in_one(tmp_path, work, form):
+    release = "6.19.0-mine"
+    source = folder = pieces(tmp_path / "tar-install", release)
+    if form == "bindeb-pkg":
+        (folder / "DEBIAN").mkdir()
+        control = f"Package: linux-image-{release}\nVersion: 1\nArchitecture: arm64\n"
+        (folder / "DEBIAN/control").write_text(f"{control}Maintainer: x <x@x>\nDescription: x\n")
+        source = tmp_path / f"linux-image-{release}_1_arm64.deb"
+        subprocess.run(["dpkg-deb", "-b", folder, source], check=True, capture_output=True)
+    elif form != "dir-pkg":
+        source = tmp_path / f"linux-{release}-arm64.{form.split('-')[0].replace('tar', 'tar.').rstrip('.')}"
+        below = [f"--transform=s:^\\.:linux-{release}-arm64:S"] if "below" in form else []
+        subprocess.run(["tar", "-caf", source, *below, "-C", folder, "."], check=True)
+    unpack(work, source, tmp_path / "tree/0", [])
+    assert read_kernel(kernel_in(tmp_path / "tree/0")).release == release
+    merge(tmp_path / "tree", tmp_path / "merged")
+    assert (tmp_path / "merged" / release / "kernel/drivers/one.ko").is_file()
+
+
+def build_tree(folder: Path, release: str) -> Path:
+    """What ``make O=folder`` leaves of an Image and a module."""
+    for name in ("arch/arm64/boot", "drivers/a", "sound", "include/config"):
+        (folder / name).mkdir(parents=True)
+    (folder / ".config").write_text("CONFIG_ARM64=y\n")
+    (folder / "include/config/kernel.release").write_text(f"{release}\n")
+    (folder / "arch/arm64/boot/Image").write_bytes(image())
+    made = module(folder / "elsewhere", release) / "kernel/drivers/one.ko"
+    for name in ("drivers/a/one.ko", "sound/loud.ko"):
+        shutil.copy(made, folder / name)
+    shutil.rmtree(folder / "elsewhere")
+    (folder / "drivers/a/not-asked-for.ko").write_bytes(b"an older configuration's")
+    (folder / "modules.order").write_text("drivers/a/one.o\nsound/loud.o\n")
+    (folder / "modules.builtin").write_text("kernel/fs/two.ko\n")
+    return folder
+
+
+def test_a_build_folder_gives_what_modules_install_would(tmp_path, work):
+    build = build_tree(tmp_path / "build", "6.19.0-mine")
+    assert buildtree.build_folder(build) == build
+    assert buildtree.build_folder(build / "arch/arm64/boot/Image") == build
+    assert buildtree.build_folder(tmp_path) is None
+    unpack(work, build, tmp_path / "tree/0", ["kernel/sound"])
+    [(release, found)] = modules_in(tmp_path / "tree/0")
+    assert release == "6.19.0-mine"
+    there = sorted(str(path.relative_to(found)) for path in found.rglob("*") if path.is_file())
+    assert there == ["kernel/drivers/a/one.ko", "modules.builtin", "modules.order"]
+    assert (found / "modules.order").read_text() == "kernel/drivers/a/one.ko\n"
+    assert kernel_path(build) == build / "arch/arm64/boot/Image"
+    before = buildtree.content(build)
+    (build / "drivers/a/one.ko").write_bytes(b"new")
+    assert buildtree.content(build) != before
+    (build / "sound/loud.ko").unlink()
+    with pytest.raises(
+        ConfigError, match=r"has no sound/loud\.ko, which its modules\.order lists: make modules"
+    ):
+        buildtree.content(build)
+    (build / "arch/arm64/boot/Image").unlink()
+    with pytest.raises(ConfigError, match="has no arch/arm64/boot/Image: make "):
+        kernel_path(build)
+
+
 def test_modules_for_another_architecture_are_refused(tmp_path):
     module(tmp_path, "6.19.0", machine=62)
     with pytest.raises(ConfigError, match="modules for x86-64"):
@@ -191,10 +283,10 @@ def test_what_is_no_archive_is_refused(tmp_path, work, name, data, said):
         unpack(work, write(tmp_path / name, data), tmp_path / "in", [])
 
 
-def test_a_build_folder_is_no_installed_tree(tmp_path, work):
+def test_a_build_folder_for_another_architecture_is_refused(tmp_path, work):
     for name in ("vmlinux", ".config"):
         (tmp_path / name).write_bytes(b"")
-    with pytest.raises(ConfigError, match="modules_install"):
+    with pytest.raises(ConfigError, match="not for arm64"):
         unpack(work, tmp_path, tmp_path / "in", [])
 
 

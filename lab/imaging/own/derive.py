@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from lab.base.errors import ConfigError, LabError
@@ -18,11 +19,11 @@ from lab.imaging import cpio, initrd, recipe, toolchain
 from lab.imaging.builder import image_cache
 from lab.imaging.cache import Work, digest, digest_file
 from lab.imaging.image import DTB, FILES, MANIFEST, MODULES, Image, read_image
-from lab.imaging.own import external, layer
+from lab.imaging.own import external, layer, unpack
+from lab.imaging.own.buildtree import build_folder
 from lab.imaging.own.given import Own
 from lab.imaging.own.kernelfile import read_kernel
 from lab.imaging.own.kernels import Kernel, Kernels, code, content, kernel_path
-from lab.imaging.own.unpack import is_kernel_file
 from lab.imaging.plan import Keys
 from lab.imaging.recipe import BOARD
 from lab.imaging.steps import Steps
@@ -48,13 +49,18 @@ def derive(base: Image, name_or_path: str | Path, own: Own) -> Image:
     modules for its kernel fails.
     """
     path = recipe.find(name_or_path)
+    if not own.modules:  # a folder that a kernel was built in has its modules
+        folders = (
+            built for kernel in (own.kernel, own.guest_kernel) if kernel and (built := build_folder(kernel))
+        )
+        own = replace(own, modules=tuple(dict.fromkeys(folders)))
     return _Derivation(Steps(path, recipe.load(path), image_cache()), base, own.check()).image()
 
 
 def examine(own: Own) -> None:
     """Raise ConfigError for what can be seen of files alone, without an image."""
     for path in (own.kernel, own.guest_kernel):
-        if path is not None and is_kernel_file(found := kernel_path(path)):
+        if path is not None and unpack.is_kernel_file(found := kernel_path(path)):
             read_kernel(found)
     if own.dtb is not None:
         _checked_tree(own.dtb)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from lab.imaging import toolchain
 from lab.imaging.cache import Work, digest, digest_file, digest_tree
 from lab.imaging.kernels import OBJECTS
 from lab.imaging.modules import plain_name
+from lab.imaging.own.buildtree import release_of
 from lab.imaging.plan import Keys
 from lab.imaging.recipe import ModuleSource, Recipe
 from lab.imaging.resolve import code
@@ -33,18 +33,6 @@ def headers_digest(headers: Path) -> str:
     """What of a build folder makes a difference to modules."""
     found = {name: digest_file(headers / name) for name in TELLING if (headers / name).is_file()}
     return digest([found, str(headers)])
-
-
-def release_of(headers: Path) -> str:
-    """The release of the kernel that was built there. Raises ConfigError where none was."""
-    for path in (headers / "include/config/kernel.release", headers / "include/generated/utsrelease.h"):
-        if path.is_file():
-            text = path.read_text(encoding="utf-8", errors="replace")
-            found = re.search(r'"(\S+)"', text)
-            return found[1] if found else text.strip()
-    raise ConfigError(
-        "is no folder that modules can be built against", file=headers, hint="give the kernel's build folder"
-    )
 
 
 def build(

@@ -7,13 +7,16 @@ compressed/head.S (zImage), Documentation/arch/riscv/boot-image-header.rst.
 
 from __future__ import annotations
 
-import gzip
+import bz2
 import lzma
 import re
 import subprocess
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import zstandard
 
 from lab.base import proc
 from lab.base.errors import ConfigError
@@ -29,6 +32,17 @@ FOREIGN = (
     (0x38, b"RSC\x05", "RISC-V"),
 )
 """Offset and magic of other architectures' kernels."""
+
+COMPRESSED = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\0": "xzkern",
+    b"]\0\0": "lzma",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"\x02\x21\x4c\x18": "lz4",
+    b"\x89LZO": "lzo",
+}
+"""First bytes of what ``make Image.gz`` and its like make (arch/arm64/boot/Makefile), and the compression."""
 
 MACHINES = {
     3: "x86",
@@ -100,24 +114,38 @@ def _unpack(path: Path, data: bytes) -> bytes:
         offset, size = (int.from_bytes(data[at : at + 4], "little") for at in (8, 12))
         kind = data[24:56].partition(b"\0")[0].decode(errors="replace")
         return _decompress(path, kind, data[offset : offset + size])
-    if data[:2] == b"\x1f\x8b":
-        return _decompress(path, "gzip", data)
+    for magic, kind in COMPRESSED.items():
+        if data.startswith(magic):
+            return _decompress(path, kind, data)
     return data
 
 
 def _decompress(path: Path, kind: str, data: bytes) -> bytes:
+    """Whatever is behind the compressed data is left alone: the kernel's build puts its size there."""
     try:
         if kind == "gzip":
-            return gzip.decompress(data)
+            return _first(zlib.decompressobj(wbits=31), data)
+        if kind == "bzip2":
+            return _first(bz2.BZ2Decompressor(), data)
         if kind in ("xzkern", "lzma"):
-            return lzma.decompress(data)
+            return _first(lzma.LZMADecompressor(), data)
         if kind.startswith("zstd"):
-            done = subprocess.run([proc.require("zstd"), "-dc"], input=data, capture_output=True, check=False)
-            # the payload has its size behind it, which zstd complains about when the kernel is out already
-            if done.stdout:
-                return done.stdout
-    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+            return _first(zstandard.ZstdDecompressor().decompressobj(), data)
+        if kind == "lz4":
+            done = subprocess.run([proc.require("lz4"), "-dc"], input=data, capture_output=True, check=False)
+            if not done.stdout:
+                raise EOFError("lz4 finds nothing in it")
+            return done.stdout
+    except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, zstandard.ZstdError) as error:
         raise ConfigError(f"its compressed kernel is damaged ({error})", file=path) from None
     raise ConfigError(
         f"its kernel is compressed by {kind or 'nothing known'}", file=path, hint="give the Image"
     )
+
+
+def _first(decompressor: Any, data: bytes) -> bytes:
+    """The first stream in ``data``. Raises EOFError where it does not end."""
+    found: bytes = decompressor.decompress(data)
+    if not decompressor.eof:
+        raise EOFError("it does not end")
+    return found

@@ -11,7 +11,7 @@ from lab.base.errors import ConfigError
 from lab.imaging import toolchain
 from lab.imaging.cache import Work, digest, digest_file, digest_tree
 from lab.imaging.image import Image
-from lab.imaging.own import external, unpack
+from lab.imaging.own import buildtree, external, unpack
 from lab.imaging.own.given import Own
 from lab.imaging.own.kernelfile import read_kernel
 from lab.imaging.own.modules import Known
@@ -142,18 +142,24 @@ class Kernels:
 
 
 def kernel_path(given: Path) -> Path:
-    """The kernel's file itself, where ``given`` is the folder that it was built in."""
-    built = given / "arch/arm64/boot/Image"
-    return built if built.is_file() else given
+    """The kernel's file, also where ``given`` is the folder that it was built in. Raises ConfigError."""
+    if buildtree.build_folder(given) != given:
+        return given
+    if not (built := given / buildtree.IMAGE).is_file():
+        raise ConfigError(f"has no {buildtree.IMAGE}", file=given, hint="make ARCH=arm64 Image modules")
+    return built
 
 
 def content(path: Path) -> dict[str, str]:
     """Name and content of a file or folder. Raises ConfigError where it cannot be read."""
     try:
-        content = digest(digest_tree(path)) if path.is_dir() else digest_file(path)
+        if buildtree.build_folder(path) == path:
+            found = buildtree.content(path)
+        else:
+            found = digest(digest_tree(path)) if path.is_dir() else digest_file(path)
     except OSError as error:
         raise ConfigError(f"cannot be read ({error.strerror})", file=error.filename or path) from None
-    return {"name": path.name, "digest": content}
+    return {"name": path.name or path.absolute().name, "digest": found}
 
 
 def code() -> dict[str, str]:

@@ -1,6 +1,7 @@
 """What a kernel's build hands out, unpacked: folders, archives and packages with a kernel and its modules.
 
-`make tarzst-pkg`, `make bindeb-pkg`, `make modules_install INSTALL_MOD_PATH=DIR`, Debian's own packages.
+`make tarzst-pkg`, `make bindeb-pkg`, `make modules_install INSTALL_MOD_PATH=DIR`, the build folder itself,
+Debian's own packages.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from lab.base import proc
 from lab.base.errors import ConfigError
 from lab.imaging import toolchain
 from lab.imaging.cache import Work
+from lab.imaging.own import buildtree
 from lab.imaging.own.kernelfile import machine
 
 NOT_WANTED = (
@@ -32,6 +34,9 @@ NOT_WANTED = (
 )
 """Of a package: documents, device trees, links into the folder that it was built in, symbols."""
 
+KERNELS = ("boot/vmlinuz-*", "boot/Image*", "*/boot/vmlinuz-*", "**/modules/*/vmlinuz", "vmlinuz-*", "Image*")
+"""Where the kernel lies; archives of some releases of Linux have all below one folder."""
+
 PROGRAMS = {".zst": "zstd", ".xz": "xz", ".lzo": "lzop", ".lz4": "lz4"}
 """Suffix of an archive -> what tar(1) needs to read it."""
 
@@ -44,35 +49,37 @@ BATCH = 100
 
 def is_kernel_file(path: Path) -> bool:
     """Whether ``path`` is a kernel itself, and not a package or a folder that may have one."""
-    return path.is_file() and not _is_package(path)
+    return path.is_file() and not is_package(path)
 
 
-def _is_package(path: Path) -> bool:
+def is_package(path: Path) -> bool:
+    """Whether ``path`` is a Debian package or an archive, by its name."""
     return path.suffix == ".deb" or bool(re.search(r"\.(tar(\.\w+)?|t[gx]z|tzst)$", path.name))
 
 
-def unpack(work: Work, source: Path, target: Path, drop: Sequence[str]) -> None:
+def unpack(
+    work: Work, source: Path, target: Path, drop: Sequence[str], *, unwanted: Sequence[str] = NOT_WANTED
+) -> None:
     """Fill the folder ``target`` with what of ``source`` is wanted, less modules that ``drop`` names.
 
     ``drop``: paths below a kernel's folder of modules (wildcards allowed). Raises ConfigError, naming
     ``source``, for what cannot be read, is for another architecture, or would write outside of ``target``.
     """
+    if source.is_dir() and buildtree.build_folder(source) == source:
+        buildtree.install(work, source, target, drop)
+        return
+    if (source / "vmlinux").is_file() and (source / ".config").is_file():
+        raise ConfigError("is the build folder of a kernel that is not for arm64", file=source)
     target.mkdir(parents=True)
     listed = target.with_name(f"{target.name}.drop")
-    listed.write_text("".join(f"{pattern}\n" for pattern in [*NOT_WANTED, *drop]))
+    listed.write_text("".join(f"{pattern}\n" for pattern in [*unwanted, *drop]))
     tar = [proc.require("tar"), "-x", "--no-same-owner", "-X", str(listed), "-C", str(target)]
     if source.is_dir():
-        if (source / "vmlinux").is_file() and (source / ".config").is_file():
-            raise ConfigError(
-                "is a kernel's build folder",
-                file=source,
-                hint="make modules_install INSTALL_MOD_PATH=DIR, and give DIR",
-            )
         reader = [proc.require("tar"), "-c", "-X", str(listed), "-C", str(source), "."]
     elif source.suffix == ".deb":
         _check_architecture(source)
         reader = [proc.require("dpkg-deb"), "--fsys-tarfile", str(source)]
-    elif _is_package(source):
+    elif is_package(source):
         if program := PROGRAMS.get(source.suffix.replace(".tzst", ".zst")):
             proc.require(program)
         reader = []
@@ -156,7 +163,7 @@ def _release(folder: Path) -> str:
 
 def kernel_in(folder: Path) -> Path | None:
     """The kernel's file below an unpacked ``folder``; None where it has none."""
-    for pattern in ("boot/vmlinuz-*", "boot/Image-*", "**/modules/*/vmlinuz", "arch/arm64/boot/Image"):
+    for pattern in KERNELS:
         for path in sorted(folder.glob(pattern)):
             if path.is_file():
                 return path
