@@ -6,28 +6,35 @@ It follows the initramfs, which loads of it what the devices of the board ask fo
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from lab.base.errors import ConfigError
 from lab.imaging import cpio
-from lab.imaging.modules import modules_folder, needs, plain_name
+from lab.imaging.modules import needs, plain_name
 
 
-def build(root: Path, release: str, wanted: Sequence[str]) -> bytes:
+def build(
+    folder: Path,
+    release: str,
+    wanted: Sequence[str],
+    *,
+    read: Callable[[Path], bytes] = Path.read_bytes,
+    complete: bool = True,
+) -> bytes:
     """The modules ``wanted`` (files, or folders of them) and what they depend on, as a compressed archive.
 
-    ``root`` is a root file system with plain modules. With them go ``modules.dep`` and ``modules.alias``, as
-    busybox's modprobe reads them. Raises ConfigError where the kernel has nothing of a name.
+    ``folder`` has the modules of the kernel ``release``; ``read`` gives the plain content of one. With them
+    go ``modules.dep`` and ``modules.alias``, as busybox's modprobe reads them. Raises ConfigError where the
+    kernel has nothing of a name; not where it need not be ``complete``, for somebody's own has some built in.
     """
-    folder = modules_folder(root, release)
-    files = {plain_name(path.name): path for path in folder.rglob("*.ko")}
-    todo = [plain_name(path.name) for path in _named(folder, wanted, release)]
+    files = {plain_name(path.name): path for path in folder.rglob("*.ko*")}
+    todo = [plain_name(path.name) for path in _named(folder, wanted, release, complete)]
     found: dict[str, bytes] = {}
     while todo:
         name = todo.pop()
         if name not in found and name in files:  # what is built in has no file
-            found[name] = files[name].read_bytes()
+            found[name] = read(files[name])
             todo += map(plain_name, needs(found[name]))
     modules = dict(sorted(found.items()))
     place = f"lib/modules/{release}"
@@ -47,11 +54,11 @@ def build(root: Path, release: str, wanted: Sequence[str]) -> bytes:
     )
 
 
-def _named(folder: Path, wanted: Sequence[str], release: str) -> Iterator[Path]:
+def _named(folder: Path, wanted: Sequence[str], release: str, complete: bool) -> Iterator[Path]:
     for name in wanted:
         path = folder / name
-        paths = [path] if path.is_file() else sorted(path.rglob("*.ko"))
-        if not paths:
+        paths = sorted(path.parent.glob(f"{path.name}*") if path.suffix == ".ko" else path.rglob("*.ko*"))
+        if complete and not paths:
             raise ConfigError(
                 f"kernel {release} has no modules in '{name}'", hint="see kernel.drivers in the recipe"
             )

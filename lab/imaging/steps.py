@@ -184,7 +184,8 @@ class Steps:
         base = root.result()
 
         def make(work: Work) -> None:
-            data = drivers.build(base, keys.packages.release, self.recipe.kernel.drivers)
+            release = keys.packages.release
+            data = drivers.build(modules.modules_folder(base, release), release, self.recipe.kernel.drivers)
             (work.path / "drivers").write_bytes(data)
 
         return self.step("drivers", keys.drivers, make) / "drivers"

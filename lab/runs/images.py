@@ -38,16 +38,12 @@ def _with(image: Image, target: Target, own: Own | None) -> Image:
     from lab.imaging.own.buildtree import build_folder
     from lab.imaging.own.derive import derive  # takes a while to import, and few runs need it
 
+    network = target.boot.root == "http"
     virtual = target.virtual is not None
-    base, image = image, derive(image, target.image, own)
-    if target.boot.root == "http" and "kernel" in image.own:
-        raise ConfigError(
-            f"{target.name} has its root file system over the network; --kernel brings no drivers for it",
-            hint="only a board with a disk takes --kernel so far",
-        )
+    base, image = image, derive(image, target.image, own, network=network)
     lacking = image.lacking(target.modules, virtual=virtual)
     if lacking and own.kernel and not own.headers and (folder := build_folder(own.kernel)):
-        image = derive(base, target.image, replace(own, headers=folder))
+        image = derive(base, target.image, replace(own, headers=folder), network=network)
         lacking = image.lacking(target.modules, virtual=virtual)
     if lacking:
         raise ConfigError(

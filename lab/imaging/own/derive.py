@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lab.base.errors import ConfigError, LabError
-from lab.imaging import cpio, initrd, recipe, toolchain
+from lab.imaging import cpio, drivers, initrd, recipe, toolchain
 from lab.imaging.builder import image_cache
 from lab.imaging.cache import Work, digest, digest_file
 from lab.imaging.image import DTB, FILES, MANIFEST, MODULES, Image, read_image
@@ -36,15 +36,19 @@ LAYERED = ("loop", "overlay")
 
 LAYER_FORMAT = "squashfs"
 
+NETWORK_ROOT = ("loop", "squashfs")
+"""Modules that mount a root file system which came over the network; images/initramfs/netroot."""
+
 GUEST = "own"
 """Behind the names of the guest's kernel and initramfs in ``/boot`` (`lab.boards.vmms.command`)."""
 
 DTB_MAGIC = b"\xd0\x0d\xfe\xed"
 
 
-def derive(base: Image, name_or_path: str | Path, own: Own) -> Image:
+def derive(base: Image, name_or_path: str | Path, own: Own, *, network: bool = False) -> Image:
     """The image ``base`` of the recipe with what ``own`` gives, from the cache if it was made before.
 
+    ``network``: for boards whose root file system comes over the network, so with drivers for their cards.
     Raises ConfigError for what cannot be used, in one line that names the file; LabError where building
     modules for its kernel fails.
     """
@@ -54,7 +58,7 @@ def derive(base: Image, name_or_path: str | Path, own: Own) -> Image:
             built for kernel in (own.kernel, own.guest_kernel) if kernel and (built := build_folder(kernel))
         )
         own = replace(own, modules=tuple(dict.fromkeys(folders)))
-    return _Derivation(Steps(path, recipe.load(path), image_cache()), base, own.check()).image()
+    return _Derivation(Steps(path, recipe.load(path), image_cache()), base, own.check(), network).image()
 
 
 def examine(own: Own) -> None:
@@ -67,7 +71,8 @@ def examine(own: Own) -> None:
 
 
 class _Derivation:
-    def __init__(self, steps: Steps, base: Image, own: Own) -> None:
+    def __init__(self, steps: Steps, base: Image, own: Own, network: bool) -> None:
+        self.network = network and own.kernel is not None
         self.steps = steps
         self.base = base
         self.own = own
@@ -81,7 +86,8 @@ class _Derivation:
             )
             self.kernels = Kernels(self.steps, self.keys, self.base, self.own)
             about = self._about()
-            key = digest([self.base.digest, about, code(), self.keys.initrd(BOARD)])
+            made_by = [code(), self.keys.initrd(BOARD), self.keys.drivers if self.network else ""]
+            key = digest([self.base.digest, about, made_by])
             folder = self.cache.root / "images" / f"{self.base.name}-own-{key[:16]}"
             if found := read_image(folder, cached=True):
                 return found
@@ -120,13 +126,15 @@ class _Derivation:
         layered = stage.is_dir()
         data = self._initrd(board, stage if layered else None, work)
         (work.path / "initrd").write_bytes(data)
+        if self.network and not board.in_image:
+            (work.path / "drivers").write_bytes(self._drivers(board))
         for name in FILES:
-            if name != "initrd":
+            if not (work.path / name).exists():
                 os.link(board.image if name == "kernel" else self.base.path / name, work.path / name)
         (work.path / MODULES).write_text(json.dumps(board.known.plain() | {"virtual": self._virtual()}))
         shutil.rmtree(stage, ignore_errors=True)
         files = dict(self.base.manifest["files"])
-        for name in ("kernel", "initrd"):
+        for name in ("kernel", "initrd", "drivers"):
             file = work.path / name
             files[name] = {"sha256": digest_file(file), "size": file.stat().st_size}
         manifest = {
@@ -139,6 +147,17 @@ class _Derivation:
             "files": files,
         }
         (work.path / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+
+    def _drivers(self, kernel: Kernel) -> bytes:
+        """What the network cards of boards without a disk want, as far as this kernel has it as modules."""
+        if lacking := kernel.known.lacking(NETWORK_ROOT):
+            raise ConfigError(
+                f"kernel {kernel.release} lacks {', '.join(lacking)}, for a root from the network",
+                hint="give the modules of this kernel by --modules, or build these in",
+            )
+        folder = kernel.modules or self.base.path  # without modules: everything is built in
+        wanted = self.recipe.kernel.drivers if kernel.modules else []
+        return drivers.build(folder, kernel.release, wanted, read=unpack.read_module, complete=False)
 
     def _virtual(self) -> list[str]:
         """The modules that a virtual board has its root file system and its network by."""
