@@ -181,9 +181,8 @@ class Chaos:
         lab.restart_exporter("light")
 
     def _strike(self, lab: LightLab, session: Session) -> None:
-        missing = [name for name, number in self.report.killed.items() if not number]
         victim = self.random.choices(list(VICTIMS), weights=list(VICTIMS.values()))[0]
-        if missing and self._done() >= self.cycles:
+        if self._done() >= self.cycles and (missing := self._missing()):
             victim = missing[0]
         pause = self.random.uniform(0.0, 1.5)
         self.report.killed[victim] += 1
@@ -245,8 +244,13 @@ class Chaos:
     def _done(self) -> int:
         return sum(line.startswith("recorded") for client in self.everyone for line in list(client.said))
 
+    def _missing(self) -> list[str]:
+        """What has not been killed yet; of the clients, one that held a place."""
+        killed = {**self.report.killed, "client": len(self._watched) + len(self.report.deaths)}
+        return [name for name, number in killed.items() if not number]
+
     def _enough(self) -> bool:
-        return self._done() >= self.cycles and all(self.report.killed.values())
+        return self._done() >= self.cycles and not self._missing()
 
     def _account(self, log: Path) -> None:
         found = read(log)
