@@ -34,8 +34,8 @@ from lab.results.log import ResultLog, read
 from lab.results.model import Run
 from tests.lightlab import DIE_WITH_US, LightLab, eventually
 
-TTL = 6.0
-FREE_WITHIN = TTL + 20.0
+ALLOWED = 20.0
+"""Seconds after the end of a dead holder's lease until which its place is to be free."""
 VICTIMS = {"client": 5, "coordinator": 2, "exporter": 2, "janitor": 1, "lease": 1}
 """What is killed, and how often in proportion; a lease is ended by a kick."""
 
@@ -74,6 +74,7 @@ class Death:
 class Report:
     """What the chaos did and what was seen."""
 
+    ttl: float
     seconds: float = 0.0
     killed: dict[str, int] = field(default_factory=lambda: dict.fromkeys(VICTIMS, 0))
     deaths: list[Death] = field(default_factory=list)
@@ -86,9 +87,14 @@ class Report:
     places_left: list[str] = field(default_factory=list)
 
     @property
+    def limit(self) -> float:
+        """The longest that it may, in seconds."""
+        return self.ttl + ALLOWED
+
+    @property
     def slowest(self) -> float:
         """The longest that a dead client kept a place, in seconds."""
-        return max((death.free_after or FREE_WITHIN * 9 for death in self.deaths), default=0.0)
+        return max((death.free_after or self.limit * 9 for death in self.deaths), default=0.0)
 
     @property
     def faults(self) -> list[str]:
@@ -96,7 +102,7 @@ class Report:
         found = [*self.two_drivers, *self.strange]
         found += [f"recorded, and not in the log: {line}" for line in self.lost_results]
         found += [f"still held at the end: {place}" for place in self.places_left]
-        if self.slowest > FREE_WITHIN:
+        if self.slowest > self.limit:
             found.append(f"a place was free only {self.slowest:.1f} s after its holder died")
         return found
 
@@ -109,7 +115,7 @@ class Report:
                 f"{sum(self.statuses.values())} lease cycles in {self.seconds:.0f} s: {ended}",
                 f"killed: {killed}; {len(self.deaths)} of the clients while they held a place",
                 f"cycles that went on through a restart of the coordinator: {self.survived}",
-                f"slowest place to be free after that: {self.slowest:.1f} s (TTL {TTL:.0f} s + 20 s allowed)",
+                f"slowest place to be free after that: {self.slowest:.1f} s ({self.limit:.0f} s allowed)",
                 f"recorded {self.said_recorded} results, lost {len(self.lost_results)}; "
                 f"two drivers on one place: {len(self.two_drivers)}",
                 *(f"FAULT: {fault}" for fault in self.faults),
@@ -118,14 +124,14 @@ class Report:
 
 
 class Chaos:
-    """One run of it in ``folder``."""
+    """One run of it in ``folder``. ``ttl``: seconds of a lease without a heartbeat."""
 
-    def __init__(self, folder: Path, *, cycles: int, places: int, seed: int) -> None:
+    def __init__(self, folder: Path, *, cycles: int, places: int, seed: int, ttl: float = 6.0) -> None:
         self.folder = folder
         self.random = random.Random(seed)
         self.cycles = cycles
         self.names = [f"light-{number}" for number in range(1, places + 1)]
-        self.report = Report()
+        self.report = Report(ttl)
         self.clients: list[Client] = []
         self.everyone: list[Client] = []
         self._watched: list[Death] = []
@@ -136,24 +142,26 @@ class Chaos:
         began = time.monotonic()
         log = self.folder / "results.jsonl"
         ResultLog.create(log, Run(id="chaos", started=datetime.now(UTC))).close()
-        with LightLab(self.folder / "lab", "lab.places.coordinator") as lab:
+        with (
+            LightLab(self.folder / "lab", "lab.places.coordinator") as lab,
+            connect(lab.address, user="chaos") as session,
+        ):
+            lab.add_places(session, *self.names)
+            # Ours saves its places at its end, labgrid's own after 15 s: it could not be killed before.
+            lab.kill("coordinator", signal.SIGTERM)
+            lab.coordinator = "labgrid.remote.coordinator"
+            lab.start_coordinator()
             lab.start_light_exporter(*self.names)
-            with connect(lab.address, user="chaos") as session:
-                lab.add_places(session, *self.names)
-                # Ours saves its places at its end, labgrid's own after 15 s: it could not be killed before.
-                lab.kill("coordinator", signal.SIGTERM)
-                lab.coordinator = "labgrid.remote.coordinator"
-                self._restart(lab)
-                lab.start_janitor()
-                for _ in range(len(self.names) + 2):
-                    self._client(lab)
-                eventually(lambda: any(client.holds for client in self.clients))
-                while not self._enough() and time.monotonic() - began < limit:
-                    self._strike(lab, session)
-                    self._watch(session, self.random.uniform(0.3, 2.0))
-                for client in self.clients:
-                    client.process.terminate()
-                self._settle(session)
+            lab.start_janitor()
+            for _ in range(len(self.names) + 2):
+                self._client(lab)
+            eventually(lambda: any(client.holds for client in self.clients))
+            while not self._enough() and time.monotonic() - began < limit:
+                self._strike(lab, session)
+                self._watch(session, self.random.uniform(0.3, 2.0))
+            for client in self.clients:
+                client.process.terminate()
+            self._settle(session)
         self.report.seconds = time.monotonic() - began
         self._account(log)
         return self.report
@@ -162,7 +170,7 @@ class Chaos:
         number = len(self.everyone)
         worker = Path(__file__).with_name("chaos_client.py")
         process = subprocess.Popen(
-            [*DIE_WITH_US, sys.executable, str(worker), str(self.folder), str(TTL), str(number)],
+            [*DIE_WITH_US, sys.executable, str(worker), str(self.folder), str(self.report.ttl), str(number)],
             env={**lab.environment, "LG_USERNAME": f"job{number}"},
             text=True,
             stdout=subprocess.PIPE,
@@ -172,13 +180,6 @@ class Chaos:
         self.clients.append(client)
         self.everyone.append(client)
         threading.Thread(target=client.listen, daemon=True).start()
-
-    def _restart(self, lab: LightLab, pause: float = 0.0) -> None:
-        """After the coordinator's end: the exporter ends by itself then (status 100), for its supervisor."""
-        lab.kill("light")
-        time.sleep(pause)
-        lab.start_coordinator()
-        lab.restart_exporter("light")
 
     def _strike(self, lab: LightLab, session: Session) -> None:
         victim = self.random.choices(list(VICTIMS), weights=list(VICTIMS.values()))[0]
@@ -204,7 +205,10 @@ class Chaos:
         elif victim == "coordinator":
             self._restarts.append(datetime.now(UTC))
             lab.kill("coordinator")
-            self._restart(lab, pause)
+            lab.kill("light")  # as it ends by itself then (status 100), for its supervisor to start again
+            time.sleep(pause)
+            lab.start_coordinator()
+            lab.restart_exporter("light")
         elif victim == "exporter":
             lab.kill("light")
             time.sleep(pause)
@@ -233,7 +237,7 @@ class Chaos:
             except subprocess.TimeoutExpired:
                 client.process.kill()
                 self.report.strange.append("a client did not end when told to")
-        end = time.monotonic() + FREE_WITHIN
+        end = time.monotonic() + self.report.limit
         while time.monotonic() < end and (self._watched or any(one.acquired for one in session.places())):
             self._watch(session, 0.5)
         self.report.deaths += self._watched
