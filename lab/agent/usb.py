@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+import socket
 import time
 
 from . import files
@@ -34,6 +35,8 @@ MODULES: dict[str, dict[str, Any]] = {
 CONTROLLER_CLASS = "0x0c03"  # include/linux/pci_ids.h, PCI_CLASS_SERIAL_USB
 FOUND = 5.0
 """Seconds that a disk gets to appear; an emulated one takes one."""
+
+NETLINK_KOBJECT_UEVENT = 15  # include/uapi/linux/netlink.h
 
 PAGES, MAPPING = "pages", "mapping"
 """What an O_DIRECT request is about: the pages behind a buffer, or the mapping of the dma-buf itself."""
@@ -62,11 +65,11 @@ def usb_disk() -> dict[str, Any]:
     """
     found = _find()
     if found is None:
-        for module, params in MODULES.items():
-            load(module, params)
-        deadline = time.monotonic() + (FOUND if _controllers() else 0)
-        while (found := _find()) is None and time.monotonic() < deadline:
-            time.sleep(0.05)
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, NETLINK_KOBJECT_UEVENT) as events:
+            events.bind((0, 1))  # any port, the kernel's own group
+            for module, params in MODULES.items():
+                load(module, params)
+            found = _announced(events, FOUND if _controllers() else 0.0)
     if found is None:
         what = "no disk behind a USB host controller" if _controllers() else "no USB host controller"
         raise OSError(errno.ENODEV, f"{what} on this board")
@@ -168,6 +171,24 @@ def _request(node: str, memory: memoryview, offset: int, into: bool) -> None:
         os.close(fd)
     if done != len(memory):
         raise OSError(errno.EIO, f"{node}: {done} of {len(memory)} bytes by O_DIRECT")
+
+
+def _announced(events: socket.socket, timeout: float) -> dict[str, Any] | None:
+    """The disk, once the kernel has announced it on ``events``; ``None`` after ``timeout`` seconds.
+
+    It looks for partitions first, and that DMA must not be taken for somebody else's, block/genhd.c,
+    add_disk_fwnode().
+    """
+    deadline = time.monotonic() + timeout
+    while (left := deadline - time.monotonic()) > 0:
+        events.settimeout(left)
+        try:
+            event = events.recv(65536).split(b"\0")[0]
+        except TimeoutError:
+            return None
+        if event.startswith(b"add@") and b"/block/" in event and (found := _find()) is not None:
+            return found
+    return None
 
 
 def _find() -> dict[str, Any] | None:
