@@ -30,6 +30,10 @@ from lab.base.errors import ConfigError, LabError
 DONE = "step.json"
 """Written last into a result; says which step made it, from what, and how many seconds it took."""
 
+LOOK_UP = 10.0
+"""Seconds that whoever takes things away waits for those who use them: to find an image takes some
+milliseconds, to build one takes longer than this."""
+
 
 def digest(value: object) -> str:
     """A hex SHA-256 of plain data; the same for dicts in any order."""
@@ -212,12 +216,18 @@ class Cache:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Held by who takes things away. Raises LabError while a build runs."""
+        """Held by who takes things away. Raises LabError where a build goes on for longer than a look-up."""
+        deadline = time.monotonic() + LOOK_UP
         with (self.root / "locks" / "use").open("wb") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise LabError("a build is using the image cache", hint="try again when it is done") from None
+            while True:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > deadline:
+                        hint = "try again when it is done"
+                        raise LabError("a build is using the image cache", hint=hint) from None
+                    time.sleep(0.02)
             yield
 
     @contextmanager
