@@ -99,6 +99,7 @@ def test_stopped_board_counts_as_hung(board, qemu):
 
 
 def test_death_in_the_middle_of_a_boot_is_told_with_the_logs(board, rack, smmu, qemu):
+    board.power_off()  # it may be in that mode already
     log = rack.console_log(smmu.name)
     before = log.stat().st_size
 
