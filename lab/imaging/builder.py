@@ -10,7 +10,7 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
-from lab.base import dirs, ui
+from lab.base import dirs
 from lab.base.errors import LabError
 from lab.imaging import recipe, resolve, toolchain
 from lab.imaging.cache import Cache, Work, no_space
@@ -60,6 +60,8 @@ class Build(Steps):
         with self.cache.in_use():
             if not self.rebuild and (found := self.found()):
                 return found
+            from lab.base import ui  # rich: a run that finds its image shows nothing
+
             host = toolchain.host_architecture()
             self.cache.sweep()
             with ui.task(f"image {self.path.stem}", total=self._expected()) as self.task:
@@ -88,6 +90,8 @@ class Build(Steps):
         free = shutil.disk_usage(self.cache.root).free
         if free < SPACE:
             raise no_space(self.cache.root, SPACE)
+        from lab.base import ui
+
         packages = self.packages(host)
         for name, reason in packages.missing.items():
             ui.err.print(

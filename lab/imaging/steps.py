@@ -8,8 +8,8 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
+from typing import TYPE_CHECKING
 
-from lab.base import ui
 from lab.base.errors import ConfigError
 from lab.imaging import apt, drivers, initrd, kernel, mirror, modules, resolve, rootfs, toolchain
 from lab.imaging.apt import Package
@@ -18,6 +18,9 @@ from lab.imaging.modules import Installed
 from lab.imaging.plan import Keys
 from lab.imaging.recipe import BOARD, ExtraKernel, ExtraRoot, ModuleSource, Recipe
 from lab.imaging.resolve import Packages
+
+if TYPE_CHECKING:
+    from lab.base import ui
 
 
 class Steps:
