@@ -18,11 +18,33 @@ LINTERS = (
     ("types", ["-m", "mypy"]),
     ("imports", ["-c", "from importlinter.cli import lint_imports_command as c; c()"]),
 )
+JOBS = 2
+"""One worker waits for a board while the other computes; more boards at a time are in each other's way."""
+
+
+OPTIONS = ["-p", "no:labgrid"]
+"""labgrid's plugin is the suites'; here it would log each byte of a console, and fails at some (26.0.1)."""
+
+
+def spread(workers: int) -> list[str]:
+    """What pytest-xdist needs; tests/conftest.py says what stays together, and in which order."""
+    return ["-n", str(workers), "--no-loadscope-reorder"]
 
 
 def own_checks(
     pytest_args: Annotated[list[str] | None, typer.Argument(help="Passed on to pytest.")] = None,
     lint: Annotated[bool, typer.Option(help="Run ruff, mypy and the import contract first.")] = True,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs",
+            "-j",
+            metavar="N",
+            help="Tests of N files at a time. [default: 2; 1 where pytest is given arguments]",
+            show_default=False,
+            min=1,
+        ),
+    ] = None,
 ) -> None:
     """Run the project's own checks: lint, types, import contract, tests (some boot a virtual board)."""
     try:
@@ -38,8 +60,16 @@ def own_checks(
         if done.returncode:
             failed.append(name)
             err.print(done.stdout + done.stderr, markup=False)
+    workers = jobs or (1 if pytest_args else JOBS)
     code = subprocess.run(
-        [sys.executable, "-m", "pytest", *(pytest_args or [])],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            *OPTIONS,
+            *(spread(workers) if workers > 1 else ()),
+            *(pytest_args or ()),
+        ],
         cwd=dirs.root(),
         check=False,
     ).returncode

@@ -96,7 +96,20 @@ def test_a_kernel_is_unpacked_and_its_release_is_read(tmp_path, data):
         (zboot(b"x", b"lzo"), "compressed by lzo"),
         (packed(image(), "lz4", "-l")[:20], "damaged"),
     ],
-    ids=["x86", "arm32", "riscv", "text", "empty", "short", "cut", "Image.gz", "zboot", "zboot lz4"],
+    ids=[
+        "x86",
+        "arm32",
+        "riscv",
+        "text",
+        "empty",
+        "short",
+        "cut",
+        "Image.gz",
+        "zboot",
+        "lzo",
+        "zboot lzo",
+        "lz4",
+    ],
 )
 def test_what_a_board_cannot_boot_is_refused(tmp_path, data, said):
     path = write(tmp_path / "kernel", data)

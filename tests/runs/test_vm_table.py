@@ -47,32 +47,24 @@ TABLE = {
 COMMAND = [sys.executable, "-m", "lab.cli", "run", "vm", "--json", "cells.json", "--iommu"]
 
 
-def begin(
+def cells_of(
     folder: Path, mode: str, *words: str, target: str = "virt-smmu", **environment: str
-) -> subprocess.Popen[str]:
-    """`lab run vm` in a folder of its own."""
+) -> list[dict]:
+    """The cells of a `lab run vm` in a folder of its own; it has to come out as it should."""
     folder.mkdir()
-    return subprocess.Popen(
+    done = subprocess.run(
         [*COMMAND, mode, "--target", target, *words],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(dirs.root()), **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        timeout=700,
+        check=False,
     )
-
-
-def ended(runs: dict[Path, subprocess.Popen[str]]) -> list[list[dict]]:
-    """The cells of runs that go on side by side, each of which has to come out as it should."""
-    try:
-        for run in runs.values():
-            said, _ = run.communicate(timeout=900)
-            assert run.returncode == 0, said
-    finally:
-        for run in runs.values():
-            run.terminate()
-            run.wait()
-    return [json.loads((folder / "cells.json").read_text())["cells"] for folder in runs]
+    assert done.returncode == 0, done.stdout
+    found: list[dict] = json.loads((folder / "cells.json").read_text())["cells"]
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -91,11 +83,9 @@ def cells(tmp_path_factory: pytest.TempPathFactory, shelf: Path) -> dict[tuple[s
     """(path, mode) -> cell of a board that booted. A board a mode; the one without IOMMU is saved besides."""
     folder = tmp_path_factory.mktemp("booted")
     on, off = (folder / mode for mode in MODES)
-    found = ended(
-        {
-            on: begin(on, "translated", "--no-snapshot"),
-            off: begin(off, "off", "--snapshot", XDG_CACHE_HOME=str(shelf)),
-        }
+    found = (
+        cells_of(on, "translated", "--no-snapshot"),
+        cells_of(off, "off", "--snapshot", XDG_CACHE_HOME=str(shelf)),
     )
     return {(cell["allocator"], cell["iommu"]["asked"]): cell for run in found for cell in run}
 
@@ -106,13 +96,10 @@ def later(cells: dict, tmp_path_factory: pytest.TempPathFactory, shelf: Path) ->
     folder = tmp_path_factory.mktemp("later")
     again, above = folder / "again", folder / "above"
     words = ("--snapshot", "-k", "guest_memory or usb")
-    first, second = ended(
-        {
-            again: begin(again, "off", *words, XDG_CACHE_HOME=str(shelf)),
-            above: begin(above, "off", "--no-snapshot", "-k", "host_allocates", target="virt-dma32"),
-        }
+    return (
+        cells_of(again, "off", *words, XDG_CACHE_HOME=str(shelf)),
+        cells_of(above, "off", "--no-snapshot", "-k", "host_allocates", target="virt-dma32"),
     )
-    return first, second
 
 
 @pytest.mark.parametrize("mode", MODES)
