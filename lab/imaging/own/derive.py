@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -120,8 +121,8 @@ class _Derivation:
         stage = work.path / "layer"
         if own.overlay is not None:
             layer.lay(work, own.overlay, stage)
-        if own.guest_kernel is not None:
-            self._guest(work, self.kernels.kernel(own.guest_kernel), stage)
+        for name, kernel in self._guests():
+            self._guest(work, name, kernel, stage)
         layer.install(work, board, stage, self.kernels.tools)
         layered = stage.is_dir()
         data = self._initrd(board, stage if layered else None, work)
@@ -164,14 +165,26 @@ class _Derivation:
         wanted = self.recipe.kernel.initrd_modules
         return [*wanted.root, *wanted.network]
 
-    def _guest(self, work: Work, kernel: Kernel, stage: Path) -> None:
-        """The guest's kernel, and an initramfs that brings its modules along."""
+    def _guests(self) -> Iterator[tuple[str, Kernel]]:
+        """Guests' kernels that are not as the image has them: one's own, and with an overlay all of them."""
+        if self.own.overlay is not None:
+            yield "", self.kernels.kernel(None)
+            for extra in self.keys.extra_kernels:
+                yield f"-{extra.name}", self.kernels.stock(extra)
+        if self.own.guest_kernel is not None:
+            yield f"-{GUEST}", self.kernels.kernel(self.own.guest_kernel)
+
+    def _guest(self, work: Work, suffix: str, kernel: Kernel, stage: Path) -> None:
+        """The guest's initramfs, which brings modules and the overlay along; and its kernel if it is new."""
         (stage / "boot").mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(kernel.image, stage / f"boot/vmlinuz-{GUEST}")
+        if suffix == f"-{GUEST}":
+            shutil.copyfile(kernel.image, stage / f"boot/vmlinuz{suffix}")
         inner = work.path / "guest"
+        if self.own.overlay is not None:
+            layer.lay(work, self.own.overlay, inner)
         layer.install(work, kernel, inner, self.kernels.tools)
         data = self._initrd(kernel, inner if inner.is_dir() else None, work)
-        (stage / f"boot/initrd-{GUEST}").write_bytes(data)
+        (stage / f"boot/initrd{suffix}").write_bytes(data)
         shutil.rmtree(inner, ignore_errors=True)
 
     def _initrd(self, kernel: Kernel, stage: Path | None, work: Work) -> bytes:

@@ -16,7 +16,7 @@ from lab.imaging.own.given import Own
 from lab.imaging.own.kernelfile import read_kernel
 from lab.imaging.own.modules import Known
 from lab.imaging.plan import Keys
-from lab.imaging.recipe import BOARD
+from lab.imaging.recipe import BOARD, ExtraKernel
 from lab.imaging.steps import Steps
 
 
@@ -70,6 +70,13 @@ class Kernels:
         names = (name for folder in built for name in folder.glob("*.ko"))
         known = Known.of(modules, names, ours=external.names_of(self.steps.recipe, self.steps.path.parent))
         return Kernel(file, release, modules, in_image, built, known)
+
+    def stock(self, extra: ExtraKernel) -> Kernel:
+        """One of the image's kernels for guests, as the image has it."""
+        root, release = self.steps.extra_kernel(self.keys, extra), self.keys.releases[extra.name]
+        modules = root / "usr/lib/modules" / release
+        known = Known.of(modules, (), ours=frozenset())
+        return Kernel(root / f"boot/vmlinuz-{release}", release, modules, in_image=True, known=known)
 
     def _taken(self, kernel: Path) -> Path:
         """Kernel and modules, unpacked: ``kernel`` (an Image), ``release``, ``modules/RELEASE``."""
