@@ -58,7 +58,10 @@ def run(
     ] = None,
     vmm: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="Over the target's vmm: binary=qemu-11; repeat for more."),
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="Over the target's vmm: binary=qemu-11; or one of your own: qemu=PATH|TAR|DEB, crosvm=PATH.",
+        ),
     ] = None,
     kernel: Annotated[
         Path | None,
@@ -167,6 +170,7 @@ def run(
       lab run -k "import and udmabuf"
       lab run vm --iommu off --vmm binary=qemu-11
       lab run --kernel linux-6.19.0-arm64.tar.zst --headers ~/linux
+      lab run vm --vmm qemu=$HOME/qemu/build
       lab run --soc rk3399 --soc rk3588 --wait 1h --priority 5 --junit out.xml
       git bisect run lab run board --soc rk3588 --wait 1h --bisect
     """
@@ -176,6 +180,7 @@ def run(
         from lab.runs.launch import BoardProcess
         from lab.runs.request import DEFAULT_TARGET, Request, find_suites
 
+        settings, own_vmm = Own.vmm_words(vmm or [])
         leased = any(given is not None for given in (soc, place, wait, priority, coordinator))
         leased = leased or _needs_a_lab(target or [])
         own = Own(
@@ -186,6 +191,7 @@ def run(
             dtb=dtb,
             cmdline=cmdline,
             overlay=overlay,
+            **own_vmm,
         ).check()
         request = Request(
             id=new_id(),
@@ -195,7 +201,7 @@ def run(
             keyword=keyword,
             snapshot=snapshot,
             switch=switch,
-            vmm=tuple(vmm or ()),
+            vmm=tuple(settings),
             own=own,
             results=results.absolute(),
             command=shlex.join(["lab", *sys.argv[1:]]),

@@ -50,4 +50,6 @@ def _with(image: Image, target: Target, own: Own | None) -> Image:
             f"kernel {image.manifest['kernel']} lacks {', '.join(lacking)}, which {target.name} needs",
             hint="give its modules by --modules; our own are built with --headers BUILD-FOLDER",
         )
+    if "vmm" in image.own and target.vmm is None:
+        raise ConfigError(f"{target.name} runs no virtual machine", hint="--vmm is for those that do")
     return image

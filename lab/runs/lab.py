@@ -59,7 +59,7 @@ class Lab:
         ``place``: a labgrid place, empty while it is not known which; None for a rack of its own.
         """
         self.own = own
-        self.target = target.with_vmm(["kernel=own"]) if own and own.guest_kernel and target.vmm else target
+        self.target = target.with_vmm(own.settings) if own and target.vmm else target
         self.place = place or target.name
         self.holding: Holding | None = None
         """The lease of the place; None where the place is of our own making."""

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from lab.base.errors import ConfigError
 from lab.boards.vmm import Vmm
-from lab.boards.vmms import COMMANDS, Places, command, crosvm, qemu
-from lab.boards.vmms.version import version
+from lab.boards.vmms import COMMANDS, Places, command, crosvm, qemu, version_command
+from lab.boards.vmms.version import title
+from lab.imaging.own.given import VMM_FOLDER
+from lab.imaging.own.vmm import PROGRAMS
 
 configurations = st.builds(
     Vmm,
@@ -161,12 +163,16 @@ def test_vfio_needs_a_device(kind):
 
 
 def test_results_name_the_vmm_and_its_version():
-    manifest = {
-        "packages": {"qemu-system-arm": "1:10.0.13+ds-0+deb13u1"},
-        "roots": {"opt/qemu-11": {"qemu-system-arm": "1:11.1.3+ds-1~bpo13+1"}},
-    }
-    assert version(Vmm(), manifest) == "QEMU 10.0.13"
-    assert version(Vmm(binary="qemu-11"), manifest) == "QEMU 11.1.3"
-    assert version(Vmm(binary="/usr/local/bin/qemu"), manifest) == "QEMU /usr/local/bin/qemu"
-    assert version(Vmm(kind="crosvm"), manifest) == "crosvm"
-    assert version(Vmm(), {}) == "QEMU"
+    own = {"vmm": {"name": "qemu=build", "digest": "0123456789abcdef"}}
+    assert title(Vmm(), "10.0.13", {}) == "QEMU 10.0.13"
+    assert title(Vmm(binary="qemu-11"), "11.1.3", own) == "QEMU 11.1.3"
+    assert title(Vmm(binary="own"), "11.1.50", own) == "QEMU 11.1.50 0123456"
+    assert title(Vmm(binary="/usr/local/bin/qemu"), "9.2.0", {}) == "QEMU 9.2.0 /usr/local/bin/qemu"
+    assert title(Vmm(kind="crosvm"), "", {}) == "crosvm"
+
+
+def test_a_vmm_of_ones_own_lies_where_the_image_puts_it():
+    for kind, program in PROGRAMS.items():
+        vmm = Vmm(kind=kind, binary="own")
+        assert command(vmm, PLACES).argv[0] == f"{VMM_FOLDER}/{program}"
+        assert version_command(vmm) == ([f"{VMM_FOLDER}/{program}", "version"] if kind == "crosvm" else [])

@@ -1,4 +1,4 @@
-"""Debian's newer kernel as somebody's own, a folder over the root, a command line: real runs of a board."""
+"""Debian's newer kernel and QEMU as somebody's own, a folder over the root, a command line: real runs."""
 
 from __future__ import annotations
 
@@ -22,23 +22,51 @@ pytestmark = [pytest.mark.board, pytest.mark.timeout(180)]
 CELL = ("-t", "virt-cma", "-k", "import and mmap")
 
 
+SUITE = """
+def test_of_mine(crossing):
+    there = crossing.guest().agent
+    for agent in (crossing.agent, there):
+        assert agent.run(["cat", "/usr/lib/firmware/mine"])["stdout"] == b"mine"
+    assert there.run(["cat", "/usr/lib/firmware/not-there"])["rc"] != 0
+"""
+"""A folder over the root is the guest's, too."""
+
+
 @pytest.fixture(scope="module")
-def debs() -> dict[str, Path]:
-    """The packages of the backports kernel, as they lie in the cache: first word of the name -> file."""
+def packages() -> resolve.Packages:
+    """What the image is made of."""
     build()
-    packages = resolve.find_packages(
-        image_cache(), recipe.load(recipe.find("board-trixie")), toolchain.host_architecture()
-    )
-    found = {package.name: package for package in packages.kernels["backports"].image}
-    files = apt.download(image_cache(), list(found.values()), lambda: "")
-    release = packages.kernels["backports"].release
-    return {name.removesuffix(f"-{release}"): path for name, path in zip(found, files, strict=True)}
+    wanted = recipe.load(recipe.find("board-trixie"))
+    found = resolve.find_packages(image_cache(), wanted, toolchain.host_architecture())
+    assert found is not None
+    return found
 
 
-def run(folder: Path, *words: object) -> tuple[subprocess.CompletedProcess[str], LogContents | None]:
+def files(packages: list[apt.Package], suffix: str = "") -> dict[str, Path]:
+    """Name -> file of packages, as they lie in the cache."""
+    found = apt.download(image_cache(), packages, lambda: "")
+    return {one.name.removesuffix(suffix): path for one, path in zip(packages, found, strict=True)}
+
+
+@pytest.fixture(scope="module")
+def debs(packages: resolve.Packages) -> dict[str, Path]:
+    """The packages of the backports kernel: first word of the name -> file."""
+    kernel = packages.kernels["backports"]
+    return files(kernel.image, f"-{kernel.release}")
+
+
+@pytest.fixture(scope="module")
+def qemu(packages: resolve.Packages) -> dict[str, Path]:
+    """The packages of the backports QEMU."""
+    return files(packages.roots["opt/qemu-11"])
+
+
+def run(
+    folder: Path, *words: object, suite: str | Path = "board"
+) -> tuple[subprocess.CompletedProcess[str], LogContents | None]:
     """A ``lab run`` of one cell, and what it left."""
     done = subprocess.run(
-        [sys.executable, "-m", "lab.cli", "run", "board", *map(str, words)],
+        [sys.executable, "-m", "lab.cli", "run", str(suite), *map(str, words)],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(dirs.root()), "COLUMNS": "400"},
         capture_output=True,
@@ -81,6 +109,30 @@ def test_another_kernel_with_files_over_its_root_runs_and_is_told_apart(tmp_path
     assert release in done.stderr
 
 
+def test_all_of_it_on_a_board_whose_root_comes_over_the_network(tmp_path, debs, qemu, packages):
+    """Drivers for the network before there is a root, and a VMM whose guest has the same files."""
+    (tmp_path / "files/usr/lib/firmware").mkdir(parents=True)
+    (tmp_path / "files/usr/lib/firmware/mine").write_text("mine")
+    suite = tmp_path / "test_mine.py"
+    suite.write_text(SUITE)
+    own = ["--kernel", debs["linux-binary"], "--overlay", tmp_path / "files"]
+    for name in ("linux-modules", "linux-base"):
+        own += ["--modules", debs[name]]
+    for name in ("qemu-system-arm", "qemu-system-common", "qemu-system-data"):
+        own += ["--vmm", f"qemu={qemu[name]}"]
+    done, log = run(tmp_path, "-t", "virt-netroot", "--iommu", "translated", *own, suite=suite)
+    assert done.returncode == 0, done.stderr
+    (result,) = log.results
+    assert result.status is Status.PASS
+    assert result.kernel.startswith(f"{packages.kernels['backports'].release} ")
+    [debian] = [one.version for one in packages.roots["opt/qemu-11"] if one.name == "qemu-system-arm"]
+    name, version, digest = result.vmm.split()
+    assert debian.startswith(f"1:{version}+"), "in QEMU's own words"
+    assert name == "QEMU"
+    assert f"vmm qemu={qemu['qemu-system-arm'].name} {digest}" in result.environment["own"]
+    assert f"--vmm qemu={qemu['qemu-system-arm']}" in result.repeat
+
+
 def test_a_kernel_that_does_not_boot_is_a_miss_with_its_last_words(tmp_path):
     done, log = run(tmp_path, *CELL, "--cmdline", "rdinit=/nothing init=/nothing")
     assert done.returncode == 3, done.stderr
@@ -89,7 +141,7 @@ def test_a_kernel_that_does_not_boot_is_a_miss_with_its_last_words(tmp_path):
     assert "last console lines" in log.results[-1].log + log.results[-1].reason
 
 
-def test_what_cannot_boot_is_refused_before_anything_is_switched_on(tmp_path, debs):
+def test_what_cannot_boot_is_refused_before_anything_is_switched_on(tmp_path, debs, qemu):
     broken = tmp_path / "Image"
     broken.write_bytes(build().kernel.read_bytes()[:1_000_000])
     for words, said in (
@@ -97,6 +149,9 @@ def test_what_cannot_boot_is_refused_before_anything_is_switched_on(tmp_path, de
         (["--kernel", broken], "is cut short"),
         (["--kernel", debs["linux-binary"], "--modules", debs["linux-base"]], "lacks"),
         (["--dtb", __file__], "no compiled device tree"),
+        (["--vmm", f"qemu={__file__}"], "is no program"),
+        (["--vmm", f"qemu={tmp_path / 'nothing'}"], "no such file or folder: --vmm"),
+        (["--vmm", f"qemu={qemu['qemu-system-arm']}"], "as modules, which are not there"),
     ):
         done, log = run(tmp_path, *CELL, *words)
         assert (done.returncode, log) == (2, None), done.stderr

@@ -10,9 +10,14 @@ from lab.boards.vmms.command import Command, Places
 
 COMMANDS: dict[str, Callable[[Vmm, Places], Command]] = {"qemu": qemu.command, "crosvm": crosvm.command}
 
-__all__ = ["COMMANDS", "Command", "Places", "command"]
+__all__ = ["COMMANDS", "Command", "Places", "command", "version_command"]
 
 
 def command(vmm: Vmm, places: Places) -> Command:
     """What to start on the board. Raises ConfigError for what this VMM cannot do."""
     return COMMANDS[vmm.kind](vmm, places)
+
+
+def version_command(vmm: Vmm) -> list[str]:
+    """What to run on the board to hear its version; nothing for QEMU, whose monitor says it."""
+    return [crosvm.program(vmm), "version"] if vmm.kind == "crosvm" else []

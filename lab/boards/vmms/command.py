@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 
 from lab.boards.vmm import Vmm
 
+OWN = "own"
+"""`Vmm.binary` of a VMM of one's own, which the image brings (``--vmm qemu=PATH``)."""
+
 KERNELS = {"board": "/boot/{file}", "backports": "/boot/{file}-backports", "own": "/boot/{file}-own"}
 """Where the image keeps the kernel and the initrd of each `Vmm.kernel`."""
 

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from lab.base.errors import ConfigError
 from lab.boards.vmm import Vmm
-from lab.boards.vmms.command import Command, Places, words
+from lab.boards.vmms.command import OWN, Command, Places, words
+from lab.imaging.own.given import VMM_FOLDER
 
 NEEDS = (
     "crosvm is in no distribution: build it for arm64 (cargo build --release --features gpu,virgl_renderer) "
-    "and put it into the board's image, or name another place by vmm.binary"
+    "and give it by --vmm crosvm=PATH, or name its place on the board by vmm.binary"
 )
+
+BINARIES = {"": "crosvm", OWN: f"{VMM_FOLDER}/crosvm"}
+"""`Vmm.binary` -> program on the board; every other name is one itself."""
 
 GPUS = {
     "2d": "backend=2d",
@@ -26,7 +30,7 @@ GPUS = {
 
 def command(vmm: Vmm, places: Places) -> Command:
     """crosvm's command line. Raises ConfigError for VFIO without a decoder, and for a memory BAR."""
-    argv = [vmm.binary or "crosvm", "run", "--disable-sandbox", "--cpus", "1"]
+    argv = [program(vmm), "run", "--disable-sandbox", "--cpus", "1"]
     argv += ["--mem", str(vmm.bytes >> 20)]
     if vmm.backing == "hugetlb":
         argv += ["--hugepages"]
@@ -46,3 +50,8 @@ def command(vmm: Vmm, places: Places) -> Command:
     if vmm.memory_bar:
         raise ConfigError("crosvm has no vhost-user device whose memory a guest sees in a BAR")
     return Command((*argv, *vmm.extra, places.kernel(vmm)), needs=NEEDS)
+
+
+def program(vmm: Vmm) -> str:
+    """The program on the board."""
+    return BINARIES.get(vmm.binary, vmm.binary)

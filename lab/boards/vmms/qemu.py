@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from lab.base.errors import ConfigError
 from lab.boards.vmm import Vmm
-from lab.boards.vmms.command import Command, Places, words
+from lab.boards.vmms.command import OWN, Command, Places, words
+from lab.imaging.own.given import VMM_FOLDER
 
-BINARIES = {"": "qemu-system-aarch64", "qemu-11": "/opt/qemu-11/bin/qemu-system-aarch64"}
+BINARIES = {
+    "": "qemu-system-aarch64",
+    "qemu-11": "/opt/qemu-11/bin/qemu-system-aarch64",
+    OWN: f"{VMM_FOLDER}/qemu-system-aarch64",
+}
 """`Vmm.binary` -> program on the board; every other name is one itself."""
 
 GPUS: dict[str, tuple[str, ...]] = {

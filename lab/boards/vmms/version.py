@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from lab.boards.vmm import Vmm
+from lab.boards.vmms.command import OWN
 
-_NAMES = {"qemu": "QEMU", "crosvm": "crosvm"}
-_PACKAGE = "qemu-system-arm"
-_ROOTS = {"qemu-11": "opt/qemu-11"}  # `Vmm.binary` -> where the image has its packages
-_UPSTREAM = re.compile(r"(?:\d+:)?(\d[\d.]*)")
+NAMES = {"qemu": "QEMU", "crosvm": "crosvm"}
+STOCK = ("", "qemu-11")
+"""`Vmm.binary` of those that the image has from Debian: their version says all."""
 
 
-def version(vmm: Vmm, manifest: Mapping[str, Any]) -> str:
-    """``QEMU 10.0.13``, by the packages of the board's image; without a number for a program of its own.
+def title(vmm: Vmm, told: str, own: Mapping[str, Any]) -> str:
+    """``QEMU 10.0.13``; behind it what tells builds of one version apart, where it is not Debian's.
 
-    ``manifest``: of the image (`lab.imaging.Image`).
+    ``told``: its version, in its own words (`lab.boards.guest.Guest.version`). ``own``: what of the board's
+    image is one's own (`lab.imaging.Image`).
     """
-    name = _NAMES.get(vmm.kind, vmm.kind)
-    if vmm.kind != "qemu" or vmm.binary not in ("", *_ROOTS):
-        return f"{name} {vmm.binary}".rstrip()
-    roots = manifest.get("roots", {})
-    packages = roots.get(_ROOTS[vmm.binary], {}) if vmm.binary else manifest.get("packages", {})
-    found = _UPSTREAM.match(packages.get(_PACKAGE, ""))
-    return f"{name} {found.group(1)}" if found else name
+    build = own["vmm"]["digest"][:7] if vmm.binary == OWN else "" if vmm.binary in STOCK else vmm.binary
+    return " ".join(filter(None, (NAMES[vmm.kind], told, build)))

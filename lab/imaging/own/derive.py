@@ -20,9 +20,9 @@ from lab.imaging import cpio, drivers, initrd, recipe, toolchain
 from lab.imaging.builder import image_cache
 from lab.imaging.cache import Work, digest, digest_file
 from lab.imaging.image import DTB, FILES, MANIFEST, MODULES, Image, read_image
-from lab.imaging.own import external, layer, unpack
+from lab.imaging.own import external, layer, unpack, vmm
 from lab.imaging.own.buildtree import build_folder
-from lab.imaging.own.given import Own
+from lab.imaging.own.given import VMM_FOLDER, Own
 from lab.imaging.own.kernelfile import read_kernel
 from lab.imaging.own.kernels import Kernel, Kernels, code, content, kernel_path
 from lab.imaging.plan import Keys
@@ -69,6 +69,9 @@ def examine(own: Own) -> None:
             read_kernel(found)
     if own.dtb is not None:
         _checked_tree(own.dtb)
+    if own.vmm is not None and not any(map(unpack.is_package, own.vmm[1])):
+        kind, given = own.vmm
+        vmm.find(kind, given[0], given)
 
 
 class _Derivation:
@@ -111,7 +114,28 @@ class _Derivation:
             found["headers"] = {"name": own.headers.name, "digest": external.headers_digest(own.headers)}
         if own.cmdline:
             found["cmdline"] = own.cmdline
+        if own.vmm is not None:
+            kind, given = own.vmm
+            contents = [vmm.content(kind, path) for path in given]
+            self.vmm = self._vmm(contents)
+            version = (self.vmm / "version").read_text()
+            found["vmm"] = {
+                "name": f"{kind}={given[0].name}",
+                "digest": contents[0] if len(given) == 1 else digest(contents),
+                **({"version": version} if version else {}),
+            }
         return found
+
+    def _vmm(self, contents: list[str]) -> Path:
+        """The VMM as the board gets it, a step whose result is in the cache."""
+        assert self.own.vmm is not None
+        kind, given = self.own.vmm
+        key = digest([kind, contents, self.keys.root, code()])
+        return self.steps.step(
+            "own-vmm",
+            key,
+            lambda work: vmm.make(work, kind, given, self.kernels.root(), self.kernels.tools()),
+        )
 
     def _make(self, work: Work, key: str, about: dict[str, object]) -> None:
         own = self.own
@@ -121,6 +145,10 @@ class _Derivation:
         stage = work.path / "layer"
         if own.overlay is not None:
             layer.lay(work, own.overlay, stage)
+        if own.vmm is not None:
+            target = stage / VMM_FOLDER.lstrip("/")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            work.run(["cp", "-al", self.vmm / "vmm", target], what="copying the VMM")
         for name, kernel in self._guests():
             self._guest(work, name, kernel, stage)
         layer.install(work, board, stage, self.kernels.tools)

@@ -12,7 +12,7 @@ from lab.base.errors import LabError
 from lab.boards.agent import Agent
 from lab.boards.guest import Guest
 from lab.boards.vmm import Vmm
-from lab.boards.vmms.version import version
+from lab.boards.vmms.version import title
 from lab.media import Stream
 from lab.runs.devices import LUCKY_TRIES, Decoder, Share
 from lab.runs.record import Attempt
@@ -79,7 +79,7 @@ class Crossing:
             self._guest = guest
             self._console = guest.mark()
             image = self.board.image
-            self._attempt.environment["vmm"] = version(wanted, image.manifest if image else {})
+            self._attempt.environment["vmm"] = title(wanted, guest.version, image.own if image else {})
             self._attempt.metrics.update(
                 {f"guest_{stage}_seconds": seconds for stage, seconds in guest.times.items()}
             )

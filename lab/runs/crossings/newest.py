@@ -19,11 +19,14 @@ def newest(
 ) -> tuple[dict[str, Any], dict[str, tuple[bool, str]]]:
     """The configuration for `Crossing.guest`, and whether its VMM has a BAR for memory (a requirement).
 
-    ``changes``: another VMM or guest kernel than `NEWEST`. Starts what shows the memory, which listens
-    before the guest starts. RAM on huge pages, because on small ones each page is a fault to begin with.
+    Where a QEMU was chosen, it is that one. ``changes``: another VMM or guest kernel than `NEWEST`. Starts
+    what shows the memory, which listens before the guest starts. RAM on huge pages, because on small ones
+    each page is a fault to begin with.
     """
-    wanted: dict[str, Any] = {**NEWEST, **(changes or {})}
-    vmm = (crossing.board.target.vmm or Vmm()).model_copy(update=wanted)
+    configured = crossing.board.target.vmm or Vmm()
+    chosen = {"binary": configured.binary} if configured.kind == "qemu" and configured.binary else {}
+    wanted: dict[str, Any] = {**NEWEST, **chosen, **(changes or {})}
+    vmm = configured.model_copy(update=wanted)
     found = crossing.agent.call("host_blob_capability", binary=program(vmm), timeout=60)
     if found["shared-memory-bar"][0]:
         socket = crossing.agent.call("host_blob_start")["socket"]
