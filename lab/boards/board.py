@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -379,6 +380,8 @@ class Board:
             raise failure from error
 
     def _failure(self, error: Exception) -> LostBoardError:
+        from lab.boards.strategy import ENDS
+
         message = error.message if isinstance(error, (LabError, BoardError)) else _text(error)
         name = self.name
         kind = LostBoardError
@@ -387,7 +390,8 @@ class Board:
         detail = [self.last_words()]
         if extra := getattr(error, "detail", ""):
             detail.append(extra)
-        last = [self._console.tail(1), self._rack_log(1)]
+        told = re.search(ENDS, f"{message}\n")  # in the board's own words: what comes behind them tells less
+        last = ["" if told else self._console.tail(1), self._rack_log(1)]
         return kind(
             message if message.startswith(name) else f"{name}: {message}",
             hint=" | ".join(line.strip() for line in last if line.strip()),

@@ -74,6 +74,7 @@ def _bench(name: str, coordinator: str | None) -> Iterator[Bench]:
     """The board called ``name``: leased, or virtual and in a rack of its own for the time of the command."""
     from lab.boards import load_target
     from lab.boards.bringup import Bench
+    from lab.boards.target import names
     from lab.cli.own_board import OwnBoard, has_lease
     from lab.imaging import build
 
@@ -83,6 +84,11 @@ def _bench(name: str, coordinator: str | None) -> Iterator[Bench]:
             image = build(own.target.image)
             yield stack.enter_context(Bench(own.environment(image), own.target, name=own.name))
             return
+        if name not in names() and not Path(name).exists():
+            raise ConfigError(
+                f"you hold no board called '{name}', and no target is called so",
+                hint=f"lab reserve name={name} --for 1h, or see lab targets list",
+            )
         target = load_target(name).check()
         if target.virtual is None:
             raise ConfigError(

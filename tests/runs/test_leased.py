@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from lab.places.model import MISSES
 from lab.results.log import LogContents, read
 from lab.results.places import Ended
 from tests.boardlab import BoardLab
+from tests.boards.webserver import server
 from tests.lightlab import eventually, read_until
 
 pytestmark = [pytest.mark.board, pytest.mark.timeout(400)]
@@ -30,7 +32,8 @@ DEAD = {
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BoardLab]:
-    with BoardLab(tmp_path_factory.mktemp("lab"), {"cma-1": "virt-cma", "cma-2": "virt-cma"}) as found:
+    boards = {"cma-1": "virt-cma", "cma-2": "virt-cma", "net-1": "virt-netroot"}
+    with BoardLab(tmp_path_factory.mktemp("lab"), boards) as found:
         yield found
 
 
@@ -134,6 +137,33 @@ def test_a_board_that_only_misses_is_quarantined(lab, session, dead, tmp_path):
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 3, output
     assert "quarantined" in output
+
+
+def test_a_root_from_a_broken_server_is_a_miss_that_says_so(lab, session, tmp_path):
+    """The other ways in which servers are broken: tests/boards/test_netroot.py."""
+    with server("refused", b"", tmp_path) as provider:
+        lab.start_exporter("web", {"web-1": {**lab.rack.resources("net-1"), "HTTPProvider": provider}})
+        lab.add_places(session, "web-1", exporter="web", soc="qemu-virt", target="virt-netroot")
+        eventually(lambda: session.place("web-1").live)
+        process = run(lab, tmp_path, "--place", "web-1", "--iommu", "translated", "-k", "into and mmap")
+        output, _ = process.communicate(timeout=120)
+    lab.kill("web")
+    session.delete("web-1")
+    assert process.returncode == 3, output
+    said = f"LAB-ROOT-FAILED: {provider['external']}squashfs: wget: can't connect"
+    assert said in output
+    assert {result.status for result in log(tmp_path).results} == {Status.MISS}
+    assert all(said in result.reason for result in log(tmp_path).results)
+    assert not powered(lab, "net-1")
+
+
+def test_a_board_of_the_lab_is_brought_up_by_who_holds_it(lab, dead):
+    assert f"lab reserve name={dead}" in lab.lab_says("bringup", dead, status=2)
+    lab.lab_says("reserve", f"name={dead}", "--for", "1h")
+    said = lab.lab_says("bringup", dead, status=3)
+    assert re.search("✗ power .*\n", said), said
+    assert "· serial           needs power" in said
+    lab.lab_says("release", dead)
 
 
 def test_what_the_lab_does_not_have_is_refused_at_once(lab, tmp_path):
