@@ -190,6 +190,7 @@ def _pytest(
     )
     words = [*order["pytest"], "--rootdir", str(dirs.root()), "-o", "addopts=", "--tb=short", "-v", *options]
     words += [word for plugin in IDLE_PLUGINS for word in ("-p", f"no:{plugin}")]
+    words += ["-p", "lab.runs.plugin"]  # by name: above a test file elsewhere there is no conftest.py of ours
     if not options:
         words += ["--lg-env", str(lab.environment)]
     return int(pytest.main(words, plugins=[Carrier(session)]))
