@@ -1,4 +1,7 @@
-"""A board whose root file system comes over the network, from a server that is well and from broken ones."""
+"""A board whose root file system comes over the network, from broken servers.
+
+From one that is well: tests/runs/test_own_kernel.py.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,6 @@ import pytest
 from lab.base.words import IommuMode
 from lab.boards import Board, LostBoardError, load_target
 from lab.rack import Machine, Rack
-from tests.boards.conftest import open_board
 from tests.boards.webserver import server
 
 pytestmark = pytest.mark.board
@@ -23,19 +25,6 @@ def rack(real_image, tmp_path_factory) -> Iterator[Rack]:
     directory = tmp_path_factory.mktemp("netroot")
     with Rack.start({NAME: machine}, image=real_image, directory=directory) as started:
         yield started
-
-
-def test_the_board_has_no_disk_and_the_whole_root(rack, real_image, tmp_path):
-    with open_board(load_target(NAME), rack, NAME, real_image, tmp_path) as board:
-        board.boot(IommuMode.TRANSLATED)
-
-        def shell(command: str) -> str:
-            return str(board.agent.run(["sh", "-c", command])["stdout"].decode().strip())
-
-        assert shell("ls /sys/class/block | grep -c vd") == "0"
-        assert shell("findmnt -no FSTYPE / || awk '$2 == \"/\" {print $3}' /proc/mounts").endswith("squashfs")
-        assert shell("stat -c %s /run/lab/root.squashfs") == str(real_image.squashfs.stat().st_size)
-        assert shell("cat /sys/class/net/eth0/operstate") == "up"
 
 
 # One that refuses the connection: tests/runs/test_leased.py, as a whole run.

@@ -24,12 +24,15 @@ CELL = ("-t", "virt-cma", "-k", "import and mmap")
 
 SUITE = """
 def test_of_mine(crossing):
-    there = crossing.guest().agent
-    for agent in (crossing.agent, there):
+    board, there = crossing.agent, crossing.guest().agent
+    for agent in (board, there):
         assert agent.run(["cat", "/usr/lib/firmware/mine"])["stdout"] == b"mine"
     assert there.run(["cat", "/usr/lib/firmware/not-there"])["rc"] != 0
+    assert b"vd" not in board.run(["ls", "/sys/class/block"])["stdout"]
+    assert board.run(["cat", "/sys/class/net/eth0/operstate"])["stdout"] == b"up\\n"
+    assert int(board.run(["stat", "-c", "%s", "/run/lab/root.squashfs"])["stdout"]) == SIZE
 """
-"""A folder over the root is the guest's, too."""
+"""A folder over the root is the guest's, too; the board has no disk, and all of its root."""
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +117,7 @@ def test_all_of_it_on_a_board_whose_root_comes_over_the_network(tmp_path, debs, 
     (tmp_path / "files/usr/lib/firmware").mkdir(parents=True)
     (tmp_path / "files/usr/lib/firmware/mine").write_text("mine")
     suite = tmp_path / "test_mine.py"
-    suite.write_text(SUITE)
+    suite.write_text(SUITE.replace("SIZE", str(build().squashfs.stat().st_size)))
     own = ["--kernel", debs["linux-binary"], "--overlay", tmp_path / "files"]
     for name in ("linux-modules", "linux-base"):
         own += ["--modules", debs[name]]
