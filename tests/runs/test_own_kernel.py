@@ -17,7 +17,7 @@ from lab.imaging.own.derive import derive
 from lab.imaging.own.given import Own
 from lab.results.log import LogContents, read
 
-pytestmark = [pytest.mark.board, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.board, pytest.mark.timeout(300)]
 
 CELL = ("-t", "virt-cma", "-k", "import and mmap")
 
@@ -74,7 +74,7 @@ def run(
         env={**os.environ, "PYTHONPATH": str(dirs.root()), "COLUMNS": "400"},
         capture_output=True,
         text=True,
-        timeout=170,
+        timeout=280,
         check=False,
     )
     logs = sorted(folder.glob("results/*/results.jsonl"))
