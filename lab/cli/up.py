@@ -226,7 +226,7 @@ def _how_to(session: Session, directory: Path, file: Path | None) -> None:
             break
     ui.out.print(picture(session, {}))
     host = session.address.rpartition(":")[0]
-    socs = [one.soc for one in session.places() if one.soc] or ["NAME"]
+    socs = [one.soc for one in session.places() if one.soc and not one.unfit()] or ["NAME"]
     lines = [
         ("try", f"lab reserve soc={socs[0]} --for 1h, then lab boot, lab shell, lab console, lab release"),
         ("stop", "lab down"),
