@@ -1,7 +1,8 @@
 """The VMM is killed at a random moment of a path: a MISS or the right verdict, and nothing is left behind.
 
 Once on two paths here. For more: ``LAB_KILLS=20 LAB_KILL_PATHS=all`` (an hour); other moments:
-``LAB_KILL_SEED``.
+``LAB_KILL_SEED``. With ``LAB_SNAPSHOT=1`` a guest that can be saved goes on instead of booting each time,
+which takes half the time: then the moments are those of the path alone, without the boot.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import random
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -18,6 +20,7 @@ from lab.base.errors import LabError
 from lab.base.words import IommuMode
 from lab.boards import load_target
 from lab.boards.errors import CallError
+from lab.boards.guest import Guest
 from lab.media import sample
 from lab.runs.crossings.crossing import Crossing
 from lab.runs.crossings.given_decoder import vfio_decoder
@@ -49,11 +52,16 @@ SHORT = "guest-blob-contig,vfio-decoder"
 WANTED = os.environ.get("LAB_KILL_PATHS", SHORT)
 LATEST = {"virgl-texture": 14.0, "guest-copied": 8.0}
 """Seconds from the guest's ready line to the end of an experiment, about; of the others: 6."""
+READY = "LAB-READY"
+TO_AGENT = 3.0
+"""Of these, until the guest's agent answers."""
 pytestmark = [pytest.mark.board, pytest.mark.timeout(900 if KILLS == 1 else 0)]
-KILL = """
+AWAIT = """
 rm -f /run/lab/vm/console
 until [ -e /run/lab/vm/process ]; do sleep 0.1; done
 until grep -q "{ready}" /run/lab/vm/console; do sleep 0.1; done
+"""
+KILL = """
 sleep {delay:.2f}
 kill -9 $(cut -d" " -f1 /run/lab/vm/process)
 """
@@ -79,6 +87,10 @@ class Board:
 
     def __init__(self, lab: Lab) -> None:
         self.board = lab.board(IommuMode.TRANSLATED)
+        self.count()
+
+    def count(self) -> None:
+        """Begin to count what the IOMMU maps; once a boot."""
         # Loads drivers that map memory of their own and keep it: before the count begins.
         self.board.agent.call("board_capabilities", device=self.board.target.decoders[0].device, timeout=120)
         events = f"for e in map unmap; do echo 1 > {TRACING}/events/iommu/$e/enable; done"
@@ -89,11 +101,11 @@ class Board:
         text: str = self.board.agent.run(["dash", "-c", line])["stdout"].decode()
         return text
 
-    def crossing(self) -> Crossing:
-        """A new attempt at a path."""
+    def crossing(self, path: str, moment: float | None = None, *, booting: bool = False) -> Hunted:
+        """A new attempt at ``path``, whose VMM is killed at a ``moment`` from 0, its begin, to 1."""
         attempt = Attempt()
-        decoder = self.board.target.decoders[0]
-        return Crossing(Decoder(self.board, decoder, IommuMode.TRANSLATED, attempt), attempt)
+        decoder = Decoder(self.board, self.board.target.decoders[0], IommuMode.TRANSLATED, attempt)
+        return Hunted(self, decoder, attempt, path, moment, booting)
 
     def left(self) -> Left:
         """What is left when the guest has been ended and the test's handles are closed."""
@@ -111,6 +123,57 @@ class Board:
             hugepages=int(self.shell("cat /proc/sys/vm/nr_hugepages")),
             mapped=mapped,
         )
+
+
+class Hunted(Crossing):
+    """An attempt whose VMM is killed at a ``moment`` after its start or its guest's ready line.
+
+    Where board and guest go on from a snapshot, it is after that. None: it is let live.
+    """
+
+    def __init__(
+        self,
+        board: Board,
+        decoder: Decoder,
+        attempt: Attempt,
+        path: str,
+        moment: float | None,
+        booting: bool,
+    ) -> None:
+        super().__init__(decoder, attempt)
+        self.killed = False
+        """Whether the kill came before the end; known when this is finished."""
+        self.when = f"{path}, let live"
+        self._counted = board
+        self._path = path
+        self._moment = moment
+        self._killer = None
+        if moment is not None:
+            self._hunt(AWAIT.format(ready="" if booting else READY), "its start" if booting else READY)
+
+    def _hunt(self, wait: str, begin: str, less: float = 0.0) -> None:
+        delay = (LATEST.get(self._path, 6.0) - less) * (self._moment or 0.0)
+        self.when = f"{self._path}, killed {delay:.2f} s after {begin}"
+        line = wait + KILL.format(delay=delay)
+        self._killer = self.agent.call("start", argv=["dash", "-c", line])
+
+    def guest(self, **changes: Any) -> Guest:
+        """As ever; where another boot goes on, the killer that waited on the last one went with it."""
+        before = self.agent
+        guest = super().guest(**changes)
+        if self.agent is not before:
+            self._counted.count()
+            if self._moment is not None:
+                self._hunt("", "its snapshot goes on", less=TO_AGENT)
+        return guest
+
+    def finish(self) -> None:
+        """As ever, and the hunt is over."""
+        super().finish()
+        if self._killer is not None:
+            with suppress(CallError):  # it still waits for its moment
+                done = self.agent.request("finish", {"pid": self._killer, "timeout": 0.1}, timeout=20)
+                self.killed = done["rc"] == 0
 
 
 @pytest.fixture(scope="module")
@@ -132,24 +195,22 @@ def test_a_vmm_killed_at_any_moment(board):
     for path in paths:
         experiment = EXPERIMENTS[path]
         for _ in range(KILLS):
-            held = board.crossing()
-            delay = dice.uniform(0.0, LATEST.get(path, 6.0))
-            booting = dice.random() < 0.2
-            when = f"{path}, killed {delay:.2f} s after the guest's {'start' if booting else 'ready line'}"
-            line = KILL.format(ready="" if booting else "LAB-READY", delay=delay)
-            killer = board.board.agent.call("start", argv=["dash", "-c", line])
+            held = board.crossing(path, dice.random(), booting=dice.random() < 0.2)
+            missed = ""
             try:
                 share = held.prove(path, experiment)
-                assert share.as_expected, f"{when}: {share.explain()}"
-            except LabError:
-                lost += 1
+                assert share.as_expected, f"{held.when}: {share.explain()}"
+                outcome = f"{share.verdict}"
+            except LabError as error:
+                outcome = missed = f"MISS: {error.message}"
             finally:
                 held.finish()
-                with suppress(CallError):  # it may still wait for its moment
-                    board.board.agent.request("finish", {"pid": killer, "timeout": 0.1}, timeout=20)
-            assert board.left() == before, when
+            print(f"{held.when}: {outcome}")
+            assert held.killed or not missed, f"{held.when}: nobody killed it, but {missed}"
+            assert board.left() == before, held.when
+            lost += bool(missed)
         if KILLS > 1 or path == paths[-1]:  # else the next path is the next test
-            held = board.crossing()
+            held = board.crossing(path)
             assert held.prove(path, experiment).as_expected, f"{path}: the next test must pass"
             held.finish()
             assert board.left() == before, path
