@@ -84,6 +84,7 @@ CALLS = {
     "vm_display": "display",
     "vm_scanout": "display",
     "vm_dmabufs": "vmview",
+    "vm_new_dmabufs": "vmview",
     "vm_lift": "vmview",
     "vm_pages": "vmview",
     "vm_screendump": "vmview",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import time
 
 from . import buffers, files, vmm
 from .dmabuf import DmaBuf, parse_fdinfo
@@ -37,6 +38,20 @@ def vm_dmabufs() -> list[dict[str, Any]]:
             }
         )
     return sorted(found, key=lambda buffer: buffer["fd"])
+
+
+def vm_new_dmabufs(known: list[int], timeout: float = 5.0) -> list[dict[str, Any]]:
+    """Return those of `vm_dmabufs` whose inode is not in ``known``, as soon as there are any.
+
+    A guest's driver does not wait for the VMM to carry out what it sends, so they may come after its calls
+    have returned. Nothing after ``timeout`` seconds without one.
+    """
+    end = time.monotonic() + timeout
+    while True:
+        new = [buffer for buffer in vm_dmabufs() if buffer["inode"] not in known]
+        if new or time.monotonic() > end:
+            return new
+        time.sleep(0.02)  # nothing tells of another process's descriptors
 
 
 def vm_lift(inode: int) -> dict[str, Any]:

@@ -94,9 +94,10 @@ def test_console_and_trace_are_given_in_slices(linux):
 def test_a_lifted_buffer_is_the_guests_own(linux):
     """Bytes written on either side are read on the other, and the pages are pages of the guest's RAM."""
     guest = linux.guest(BLOB)
-    before = {buffer["inode"] for buffer in linux.agent.call("vm_dmabufs")}
+    before = [buffer["inode"] for buffer in linux.agent.call("vm_dmabufs")]
     ours = blob_buffer(guest)
-    (found,) = [b for b in linux.agent.call("vm_dmabufs") if b["inode"] not in before]
+    (found,) = linux.agent.call("vm_new_dmabufs", known=before)
+    assert linux.agent.call("vm_new_dmabufs", known=[*before, found["inode"]], timeout=0.1) == []
     assert (found["exporter"], found["size"] >= 40960) == ("udmabuf", True)
     lifted = linux.agent.call("vm_lift", inode=found["inode"])
     assert lifted["inode"] == found["inode"]

@@ -37,7 +37,7 @@ def vfio_decoder(crossing: Crossing, stream: Stream) -> Shared:
     shape = {"node": node, "width": first.width, "height": first.height}
     buffer = there.request("allocate", {"allocator": "decoder-mmap", "size": size, **shape}, timeout=30)
     handle = buffer["handle"]
-    held = {found["inode"] for found in crossing.agent.call("vm_dmabufs")}
+    held = [found["inode"] for found in crossing.agent.call("vm_dmabufs")]
     shown = there.call("gpu_scanout", handle=handle, width=WIDTH, height=size // (4 * WIDTH))
     raw = there.request(
         "share",
@@ -83,11 +83,11 @@ def decoder_guest(crossing: Crossing) -> Guest:
 
 
 def _exchange(
-    crossing: Crossing, there: Agent, handle: int, before: set[int], size: int
+    crossing: Crossing, there: Agent, handle: int, before: list[int], size: int
 ) -> dict[str, bool] | None:
     """Words between the guest's buffer and the dma-buf that the VMM has of it; None where it has none."""
     agent = crossing.agent
-    new = [found["inode"] for found in agent.call("vm_dmabufs") if found["inode"] not in before]
+    new = agent.call("vm_new_dmabufs", known=before)
     if not new:
         return None
-    return exchange(agent, there, agent.call("vm_lift", inode=new[-1])["handle"], handle, size)
+    return exchange(agent, there, agent.call("vm_lift", inode=new[-1]["inode"])["handle"], handle, size)

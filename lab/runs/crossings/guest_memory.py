@@ -148,12 +148,12 @@ def lift(crossing: Crossing, make: Callable[[], dict[str, Any]]) -> tuple[dict[s
     Raises BoardError where it has not exactly one more: then nobody knows which is the guest's.
     """
     agent = crossing.agent
-    before = {found["inode"] for found in agent.call("vm_dmabufs")}
+    known = [found["inode"] for found in agent.call("vm_dmabufs")]
     made = make()
-    new = [found["inode"] for found in agent.call("vm_dmabufs") if found["inode"] not in before]
+    new = agent.call("vm_new_dmabufs", known=known)
     if len(new) != 1:
         raise BoardError(f"the VMM has {len(new)} new dma-bufs for one resource of the guest")
-    return made, agent.call("vm_lift", inode=new[0])
+    return made, agent.call("vm_lift", inode=new[0]["inode"])
 
 
 def exchange(board: Agent, there: Agent, on_board: int, in_guest: int, size: int) -> dict[str, bool]:
