@@ -129,6 +129,13 @@ class Guest:
             return False
         return True
 
+    def check(self) -> None:
+        """Raise LostGuestError, with its last words, where it is not well."""
+        if not self.answers():
+            status = self.status()
+            what = "does not answer" if status["running"] else f"the VMM ended{_how(status)}"
+            raise LostGuestError(f"{self._name}: {what}", detail=self.last_words())
+
     def status(self) -> dict[str, Any]:
         """What the board's agent says of the VMM: running, pid, returncode, log (its last words)."""
         status: dict[str, Any] = self._board.call("vm_status")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lab.base.errors import LabError
+from lab.base.errors import BoardError, LabError
 from lab.boards.agent import Agent
 from lab.boards.guest import Guest
 from lab.boards.vmm import Vmm
@@ -86,10 +86,19 @@ class Crossing:
         return guest
 
     def prove(self, path: SharingPath | str, experiment: Callable[[Crossing], Shared]) -> Share:
-        """Do ``experiment``, judge what it found, hold it against the constraint model, and note it."""
+        """Do ``experiment``, judge what it found, hold it against the constraint model, and note it.
+
+        Raises what ``experiment`` does; LostGuestError for a failure on the board whose cause is that the VMM
+        or its guest has gone, for that says nothing about the board.
+        """
         wanted = PATHS[path] if isinstance(path, str) else path
         for _ in range(LUCKY_TRIES):
-            shared = experiment(self)
+            try:
+                shared = experiment(self)
+            except BoardError:
+                if self._guest is not None:
+                    self._guest.check()
+                raise
             judgement = judge(Evidence.from_raw(shared.raw), shared.references)
             outcome = settle_path(
                 judgement,
