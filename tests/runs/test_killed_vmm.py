@@ -92,7 +92,8 @@ class Board:
     def count(self) -> None:
         """Begin to count what the IOMMU maps; once a boot."""
         # Loads drivers that map memory of their own and keep it: before the count begins.
-        self.board.agent.call("board_capabilities", device=self.board.target.decoders[0].device, timeout=120)
+        device = self.board.target.decoders[0].device
+        self.board.agent.call("board_capabilities", device=device, gles=False, timeout=60)
         events = f"for e in map unmap; do echo 1 > {TRACING}/events/iommu/$e/enable; done"
         self.shell(f"mkdir -p {TRACING}; {events}")
 
