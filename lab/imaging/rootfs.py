@@ -32,7 +32,18 @@ Unchecked: nothing on a read-only file system changes, and every look at a sourc
 
 
 PREPARE = """
-import hashlib, marshal, sys
+import sys
+there = set(sys.modules)
+import queue, struct, threading, weakref
+from importlib import machinery
+needed = [module for name, module in sys.modules.items() if name not in there]
+import hashlib, marshal, os
+early = {}
+for module in needed:
+    if isinstance(module.__spec__.loader, machinery.SourceFileLoader):
+        place = os.path.relpath(module.__file__, os.path.dirname(os.__file__))
+        code = compile(open(module.__file__, "rb").read(), place, "exec", dont_inherit=True)
+        early[module.__name__] = place, hasattr(module, "__path__"), marshal.dumps(code)
 found = {}
 for name, path in zip(sys.argv[2::2], sys.argv[3::2]):
     source = open(path, encoding="utf-8").read()
@@ -40,14 +51,16 @@ for name, path in zip(sys.argv[2::2], sys.argv[3::2]):
     found[name] = digest, marshal.dumps(compile(source, name, "exec", dont_inherit=True))
 first = open(sys.argv[3], encoding="utf-8").read()
 with open(sys.argv[1], "wb") as file:
-    marshal.dump((first, found.pop(sys.argv[2])[1], found), file)
+    marshal.dump((early, first, found.pop(sys.argv[2])[1], found), file)
 """
 """Arguments: FILE, then NAME SOURCE of each module. Each code is packed once more: few of them are used."""
 PREPARED = "usr/lib/lab/prepared.bin"
-"""Source and code of what execnet sends first; SHA-256 of the source, and code, of each module of the agent.
+"""Place, packageness and code of the modules of Python's own that every agent imports; source and code of
+what execnet sends first; SHA-256 of the source, and code, of each module of the agent.
 
-Compiling them takes an emulated board most of a second. Another source than that of here is sent to the board
-and compiled there, so an image never decides which agent runs.
+Compiling them takes an emulated board most of a second, and each look for another file waits for its disk.
+Another source than that of here is sent to the board and compiled there, so an image never decides which
+agent runs.
 """
 
 

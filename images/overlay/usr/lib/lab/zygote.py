@@ -17,7 +17,6 @@ import os
 import select
 import sys
 import time
-import types
 
 FIFO = "/run/lab/agent"
 PREPARED = "/usr/lib/lab/prepared.bin"
@@ -35,6 +34,8 @@ PATIENCE = 300
 NEEDED = ("struct", "threading", "weakref")
 """What every agent imports before its first answer; loaded before anyone is served."""
 
+ModuleType, ModuleSpec = type(sys), type(sys.__spec__)  # the modules that give these names lie in files
+
 WANTED = (
     "ctypes",
     "queue",
@@ -51,7 +52,34 @@ WANTED = (
 """Loaded while nobody asks."""
 
 
-class Later(types.ModuleType):
+class Early:
+    """Finds modules whose code came with the agent's: looking for their files would wait for the disk."""
+
+    def __init__(self, codes):
+        """``codes``: name -> place in Python's library, whether it is a package, the packed code."""
+        self.codes = codes
+
+    def find_spec(self, name, path=None, target=None):
+        """As every finder's (importlib.abc.MetaPathFinder)."""
+        if name not in self.codes:
+            return None
+        place, package, _ = self.codes[name]
+        place = f"{os.path.dirname(os.__file__)}/{place}"
+        spec = ModuleSpec(name, self, origin=place, is_package=package)
+        spec.has_location = True
+        if package:
+            spec.submodule_search_locations.append(place.rpartition("/")[0])
+        return spec
+
+    def create_module(self, spec):
+        """Leave it to Python."""
+
+    def exec_module(self, module):
+        """Run one."""
+        exec(marshal.loads(self.codes[module.__name__][2]), module.__dict__)
+
+
+class Later(ModuleType):
     """A module that is loaded at its first use."""
 
     def __getattr__(self, name):
@@ -82,9 +110,6 @@ class Hints(Later):
 
 def serve():
     """Answer requests for ever."""
-    for name in NEEDED:
-        __import__(name)
-    sys.modules["traceback"] = Traceback("traceback")
     prepared = prepare()
     fifo = os.open(FIFO, os.O_RDWR | os.O_CLOEXEC)  # O_RDWR: no end of file when a writer goes
     callers = {}
@@ -117,13 +142,23 @@ def serve():
 
 
 def prepare():
-    """The source that an agent is likely to send, and the names that it defines; nothing if not installed."""
+    """Import what is needed; give the source that an agent is likely to send, and the names that it defines.
+
+    Nothing where that is not installed.
+    """
     try:
         with open(PREPARED, "rb") as file:
-            source, packed, modules = marshal.loads(file.read())  # load() would read it in a thousand pieces
+            # load() would read it in a thousand pieces
+            early, source, packed, modules = marshal.loads(file.read())
     except OSError:
+        early, source, packed, modules = {}, None, None, {}
+    sys.meta_path.insert(0, Early(early))
+    for name in NEEDED:
+        __import__(name)
+    sys.modules["traceback"] = Traceback("traceback")
+    if source is None:
         return None
-    sys.modules["prepared"] = types.ModuleType("prepared")
+    sys.modules["prepared"] = ModuleType("prepared")
     sys.modules["prepared"].modules = modules
     names = {"__name__": "__main__", "__builtins__": __builtins__}
     sys.modules["typing"] = Hints("typing")
@@ -264,9 +299,6 @@ def serve_guest():
     transport = TRANSPORT.format(release=os.uname().release)
     # Last, since from then on connections are answered. By another program: a call from here takes ctypes.
     os.posix_spawn("/usr/bin/busybox", ("insmod", transport), {})
-    for name in NEEDED:
-        __import__(name)
-    sys.modules["traceback"] = Traceback("traceback")
     prepared = prepare()
     while True:
         connection, _ = listening._accept()
