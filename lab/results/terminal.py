@@ -129,7 +129,7 @@ class _Pen:
         if (block.shares or block.across) and block.others:
             yield Text()
         for row in block.others:
-            yield self.row(row, label, columns)
+            yield from self.row(row, label, columns)
         if notes and not beside:
             yield Text()
             yield from self.reasons(block.shares)
@@ -141,7 +141,7 @@ class _Pen:
         for row in rows:
             note = self.say("″") if row.note and row.note == said else self.say(row.note)
             said = row.note or said
-            yield self.row(row, label, columns, note if beside else "")
+            yield from self.row(row, label, columns, note if beside else "")
 
     def title(self, block: Block) -> str:
         """Target, decoder or SoC, and the boards where they are called otherwise."""
@@ -164,9 +164,10 @@ class _Pen:
         tries = f" ×{entry.tries}" if entry.tries > 1 else ""  # noqa: RUF001
         return self.say(f"{self.symbol(look)} {count}{look.word}{mark}{tries}")
 
-    def row(self, row: Row, label: int, columns: list[int], note: str = "") -> Text:
-        """One row, with ``note`` at its end."""
-        line = Text(" " + self.fit(self.say(row.label), label))
+    def row(self, row: Row, label: int, columns: list[int], note: str = "") -> Iterator[Text]:
+        """One row, with ``note`` at its end; a label that is too long goes on below it."""
+        first, *more = Text(self.say(row.label)).wrap(self.console, label - 1)
+        line = Text(" " + self.fit(first.plain.rstrip(), label))
         for entry, column in zip(row.entries, columns, strict=True):
             if entry is None:
                 line.append(" " * column)
@@ -176,7 +177,10 @@ class _Pen:
             line.append(text[1:], style="" if entry.as_expected else f"bold {entry.look.colour}")
             line.append(" " * (column - cell_len(text)))
         line.append(note, style="dim")
-        return _line(line)
+        yield _line(line)
+        for part in Text(" ".join(part.plain.strip() for part in more)).wrap(self.console, label - 3):
+            if part.plain:
+                yield _line(Text("   " + self.fit(part.plain.rstrip(), label - 2)))
 
     def reasons(self, rows: Iterable[Row], *, named: bool = False) -> Iterator[Text]:
         """The notes below the matrix, for a terminal that is too narrow for them beside it.
