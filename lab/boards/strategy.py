@@ -1,4 +1,4 @@
-"""A labgrid strategy that boots Linux over U-Boot and TFTP in an asked IOMMU mode.
+"""A labgrid strategy that boots Linux over U-Boot and TFTP, or by fastboot, in an asked IOMMU mode.
 
 Named by ``imports: [lab.boards.strategy]`` in an environment; works wherever labgrid does
 (``labgrid-client -s linux``, its pytest plugin, `lab.boards.Board`).
@@ -17,11 +17,12 @@ import attr
 import pexpect
 from labgrid import target_factory
 from labgrid.binding import BindingState
+from labgrid.driver.common import Driver
 from labgrid.step import step
 from labgrid.strategy import Strategy, StrategyError
 
 from lab.base.words import IommuMode
-from lab.boards import uboot, variants
+from lab.boards import fastboot, uboot, variants
 from lab.boards.devicetree import DeviceTree
 from lab.boards.driver import ssh_destination
 from lab.boards.target import Target, load_target
@@ -48,8 +49,8 @@ class Status(enum.Enum):
 class SharelabStrategy(Strategy):  # type: ignore[misc]
     """SharelabStrategy - boots a target file's board, see lab/boards/target.py for the keys it reads
 
-    Binds to: PowerProtocol, ConsoleProtocol, UBootDriver, TFTPProviderDriver, SSHDriver; HTTPProviderDriver
-    and VmmDriver where there is one.
+    Binds to: PowerProtocol, ConsoleProtocol, SSHDriver; UBootDriver and TFTPProviderDriver, or
+    AndroidFastbootDriver, as boot.loader says; HTTPProviderDriver and VmmDriver where there is one.
     Reads from the environment: boot, iommu; images: kernel and initrd, root where boot.root is http.
 
     Args:
@@ -62,8 +63,9 @@ class SharelabStrategy(Strategy):  # type: ignore[misc]
     bindings = {  # noqa: RUF012 - labgrid's way to declare them
         "power": "PowerProtocol",
         "console": "ConsoleProtocol",
-        "uboot": "UBootDriver",
-        "tftp": "TFTPProviderDriver",
+        "uboot": {"UBootDriver", None},
+        "tftp": {"TFTPProviderDriver", None},
+        "fastboot": {"AndroidFastbootDriver", None},
         "http": {"HTTPProviderDriver", None},
         "ssh": "SSHDriver",
         "vmm": {"VmmDriver", None},
@@ -143,7 +145,7 @@ class SharelabStrategy(Strategy):  # type: ignore[misc]
         wanted = status if isinstance(status, Status) else Status[status]
         drivers = {
             Status.off: [self.power],
-            Status.uboot: [self.power, self.console, self.uboot],
+            Status.uboot: [self.power, self.console, *filter(None, (self.uboot, self.fastboot))],
             Status.linux: [self.power, self.console, self.ssh],
             Status.vm: [self.power, self.console, self.ssh, self.vmm],
         }
@@ -164,7 +166,8 @@ class SharelabStrategy(Strategy):  # type: ignore[misc]
             self.vmm.forget()
             self.target.deactivate(self.vmm)
         self._drop_ssh()
-        self.target.deactivate(self.uboot)
+        for driver in filter(None, (self.uboot, self.fastboot)):
+            self.target.deactivate(driver)
         self.target.activate(self.power)
         self.power.off()
 
@@ -174,8 +177,19 @@ class SharelabStrategy(Strategy):  # type: ignore[misc]
         self._power_on = time.monotonic()
         self.times = {}
         self.power.cycle()  # again off: the driver's delay between off and on is the hardware's
-        self.target.activate(self.uboot)
-        self._note("uboot")
+        if self.facts.boot.loader == "fastboot":
+            self.target.activate(self._needed("fastboot", "AndroidFastbootDriver"))
+            self._note("fastboot")
+        else:
+            self.target.activate(self._needed("uboot", "UBootDriver"))
+            self._note("uboot")
+
+    def _needed(self, binding: str, driver: str) -> Driver:
+        """The driver of a binding that only some loaders need."""
+        found: Driver | None = getattr(self, binding)
+        if found is None:
+            raise StrategyError(f"the board boots by {self.facts.boot.loader}, and there is no {driver}")
+        return found
 
     def _fresh_console(self) -> None:
         """Connect, and forget what an earlier boot left: its ready line must not count for the next one."""
@@ -189,7 +203,28 @@ class SharelabStrategy(Strategy):  # type: ignore[misc]
         self.console.expect(".*", timeout=0)
 
     def _linux(self, mode: IommuMode) -> None:
-        self.target.activate(self.tftp)
+        if self.facts.boot.loader == "fastboot":
+            self._start_by_fastboot(mode)
+        else:
+            self._start_by_uboot(mode)
+        self._note("kernel")
+        timeouts = self.facts.boot.timeouts
+        patience = timeouts.linux + (timeouts.root if self.facts.boot.root == "http" else 0)
+        self._await(re.escape(self.facts.boot.ready), patience, f"'{self.facts.boot.ready}' from Linux")
+        self._note("linux")
+        self.target.activate(self.ssh)
+        self._note("ssh")
+
+    def _start_by_fastboot(self, mode: IommuMode) -> None:
+        tree = self._tree(mode)
+        assert tree is not None, "check_bootable() wants boot.dtb"
+        image = self.facts.path.with_name(f"{self.facts.name}.{mode}.img")
+        files = {name: self.boot_file(name) for name in ("kernel", "initrd")}
+        fastboot.write_image(self.facts, mode, image, **files, tree=tree, root=self._network_root())
+        self.fastboot.boot(str(image))
+
+    def _start_by_uboot(self, mode: IommuMode) -> None:
+        self.target.activate(self._needed("tftp", "TFTPProviderDriver"))
         setup = self.facts.iommu.modes[mode]
         edit = setup.tree
         tree = self._tree(mode)
@@ -209,12 +244,6 @@ class SharelabStrategy(Strategy):  # type: ignore[misc]
         self.uboot.boot_command = last
         self.uboot.boot()
         self._await("Starting kernel", timeouts.load, "the start of the kernel")
-        self._note("kernel")
-        patience = timeouts.linux + (timeouts.root if self.facts.boot.root == "http" else 0)
-        self._await(re.escape(self.facts.boot.ready), patience, f"'{self.facts.boot.ready}' from Linux")
-        self._note("linux")
-        self.target.activate(self.ssh)
-        self._note("ssh")
 
     def _network_root(self) -> uboot.NetworkRoot | None:
         """The root file system, staged on the HTTP server; None where it is a disk of the board."""

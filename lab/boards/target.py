@@ -38,6 +38,14 @@ class Timeouts(Strict):
     silence: float = Field(default=20, gt=0)
 
 
+class AndroidImage(Strict):
+    """What a fastboot board's loader wants of a boot image (`lab.imaging.androidboot.Layout`)."""
+
+    header: Literal[0, 2] = 0
+    base: int = Field(ge=0, lt=1 << 32)
+    page: Literal[2048, 4096] = 4096
+
+
 class Boot(Strict):
     """How U-Boot starts Linux. Addresses are U-Boot expressions and are put into the commands as they stand.
 
@@ -48,13 +56,15 @@ class Boot(Strict):
 
     ``dtb`` is the device tree's file in the kernel's package; the board gets that tree, at the address
     ``tree``, instead of the one that its firmware has. ``loader`` is what starts Linux: the strategy
-    knows U-Boot. ``uboot``: that of Debian for the board, to look things up in.
+    knows U-Boot, and fastboot where ``android`` says what its boot images are like. ``uboot``: that of
+    Debian for the board, to look things up in.
 
     ``root`` is where the root file system is: a disk that the board has (``/dev/vda``), or a file that the
     initramfs fetches into RAM by HTTP, from labgrid's HTTPProvider.
     """
 
     loader: Literal["u-boot", "depthcharge", "fastboot"] = "u-boot"
+    android: AndroidImage | None = None
     uboot: Uboot | None = None
     root: Literal["disk", "http"] = "disk"
     dtb: str | None = None
@@ -201,7 +211,13 @@ class Target(Strict):
 
     def check_bootable(self) -> Self:
         """Raise ConfigError, with file and line, where the lab cannot boot boards of this kind."""
-        if self.boot.loader != "u-boot":
+        if self.boot.loader == "fastboot" and (self.boot.android is None or self.boot.dtb is None):
+            raise self.error(
+                ("boot", "loader"),
+                f"{self.name} boots by fastboot, and boot.android or boot.dtb is not there",
+                hint="boot.android: {header: 0, base: 0x80000000, page: 4096}, as its boot images are",
+            )
+        if self.boot.loader not in ("u-boot", "fastboot"):
             raise self.error(
                 ("boot", "loader"),
                 f"{self.name} boots by {self.boot.loader}, which the lab cannot drive",

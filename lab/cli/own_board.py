@@ -24,7 +24,13 @@ if TYPE_CHECKING:
 LOST = 3
 """Exit status where the board was taken away."""
 
-STAGES = {"restored": "restored", "uboot": "U-Boot", "linux": "Linux", "agent": "agent"}
+STAGES = {
+    "restored": "restored",
+    "uboot": "U-Boot",
+    "fastboot": "fastboot",
+    "linux": "Linux",
+    "agent": "agent",
+}
 """Stages of a boot that are shown, with the words for them (`lab.boards.Board.times`)."""
 
 PROBE = 5

@@ -32,7 +32,12 @@ class Bench:
 
         from lab.boards.console import ConsoleLog
 
-        target.check_bootable()
+        if target.check_bootable().boot.loader != "u-boot":
+            raise target.error(
+                ("boot", "loader"),
+                f"lab bringup walks through U-Boot, and {target.name} boots by {target.boot.loader}",
+                hint="lab boot, lab console and lab run do without",
+            )
         self.target = target
         self.name = name or target.name
         self.agent: Agent | None = None
