@@ -25,6 +25,10 @@ class LostGuestError(LostBoardError):
     """The guest or its VMM did not come up, or was lost. The board itself may be well."""
 
 
+class RefusedVmmError(LostGuestError):
+    """The VMM does not know what it was asked for: a device, a property or an option that it lacks."""
+
+
 class CallError(BoardError):
     """A call of the agent ended in an exception on the board.
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from lab.base.errors import LabError
 from lab.boards.agent import Agent
-from lab.boards.errors import CallError, LostBoardError, LostGuestError
+from lab.boards.errors import CallError, LostBoardError, LostGuestError, RefusedVmmError
 from lab.boards.vmm import Vmm
 from lab.boards.vmms import Places, command, version_command
 
@@ -20,6 +20,12 @@ CONNECT = "/usr/lib/lab/guest-connect"
 """The program on the board that behaves as a Python in the guest."""
 
 PANIC = re.compile(r"Kernel panic - not syncing[^\n]*")
+REFUSES = re.compile(
+    r"is not a valid device model name|Device '[^']+' not found|Property '[^']+' not found|"
+    r"does not accept value|invalid option|unsupported machine type"
+)
+"""How QEMU says that it knows no such thing (qapi, qom/object.c, system/qdev-monitor.c)."""
+
 LOOK = 0.5
 """Seconds between two looks at a VMM whose guest boots."""
 ENOENT = 2
@@ -206,9 +212,8 @@ class Guest:
                 break
             status = self.status()
             if not status["running"]:
-                raise LostGuestError(
-                    f"{self._name}: the VMM ended{_how(status)}", hint=_tail(status["log"], 1)
-                )
+                kind = RefusedVmmError if REFUSES.search(status["log"]) else LostGuestError
+                raise kind(f"{self._name}: the VMM ended{_how(status)}", hint=_tail(status["log"], 1))
             if panic := PANIC.search(self.console_since()):
                 raise LostGuestError(f"{self._name}: {panic.group()}")
             if time.monotonic() > end:
@@ -221,7 +226,8 @@ class Guest:
     def _failure(self, error: LostBoardError) -> LostGuestError:
         hint = error.hint or _tail(self._console, 1)
         detail = "\n".join(text for text in (self.last_words(), error.detail) if text)
-        return LostGuestError(error.message, hint=hint, detail=detail)
+        kind = RefusedVmmError if isinstance(error, RefusedVmmError) else LostGuestError
+        return kind(error.message, hint=hint, detail=detail)
 
     def _drain_console(self) -> None:
         with suppress(LabError):

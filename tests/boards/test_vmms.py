@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from itertools import pairwise
 from typing import get_args
 
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.base.errors import ConfigError
+from lab.boards.guest import REFUSES
 from lab.boards.vmm import Vmm
 from lab.boards.vmms import COMMANDS, Places, command, crosvm, qemu, version_command
 from lab.boards.vmms.version import title
@@ -176,3 +178,28 @@ def test_a_vmm_of_ones_own_lies_where_the_image_puts_it():
         vmm = Vmm(kind=kind, binary="own")
         assert command(vmm, PLACES).argv[0] == f"{VMM_FOLDER}/{program}"
         assert version_command(vmm) == ([f"{VMM_FOLDER}/{program}", "version"] if kind == "crosvm" else [])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["-device", "no-such-device"],
+        ["-device", "edu,nosuch=1"],
+        ["-M", "virt,nosuch=1"],
+        ["-display", "nosuch"],
+        ["-no-such-option"],
+    ],
+)
+def test_what_qemu_lacks_is_known_by_its_words(words):
+    program = ["qemu-system-aarch64", "-M", "virt", "-nodefaults", "-S", "-display", "none"]
+    done = subprocess.run([*program, *words], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode
+    assert REFUSES.search(done.stderr), done.stderr
+
+
+def test_a_file_that_is_not_there_is_nothing_that_qemu_lacks():
+    program = ["qemu-system-aarch64", "-M", "virt", "-nodefaults", "-S", "-display", "none"]
+    argv = [*program, "-kernel", "/nothing"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode
+    assert not REFUSES.search(done.stderr), done.stderr

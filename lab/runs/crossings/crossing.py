@@ -10,6 +10,7 @@ from typing import Any
 
 from lab.base.errors import BoardError, LabError
 from lab.boards.agent import Agent
+from lab.boards.errors import RefusedVmmError
 from lab.boards.guest import Guest
 from lab.boards.vmm import Vmm
 from lab.boards.vmms.version import title
@@ -90,6 +91,9 @@ class Crossing:
 
         Raises what ``experiment`` does; LostGuestError for a failure on the board whose cause is that the VMM
         or its guest has gone, for that says nothing about the board.
+
+        A VMM that somebody chose may lack what a path needs: that is unsupported, in its words. Where it is
+        the image's own, that is no news about boards, but something broken: MISS.
         """
         wanted = PATHS[path] if isinstance(path, str) else path
         for _ in range(LUCKY_TRIES):
@@ -99,6 +103,10 @@ class Crossing:
                 if self._guest is not None:
                     self._guest.check()
                 raise
+            except RefusedVmmError as error:
+                if not self._chosen or not wanted.requires:
+                    raise
+                shared = self._refused(wanted, error.hint)
             judgement = judge(Evidence.from_raw(shared.raw), shared.references)
             outcome = settle_path(
                 judgement,
@@ -114,6 +122,17 @@ class Crossing:
         share = Share(wanted.allocator, judgement, outcome, shared.raw)
         self.decoder.note(share, shared.references)
         return share
+
+    @property
+    def _chosen(self) -> bool:
+        """Whether the VMM is not the one that the image has for its boards."""
+        configured = self.board.target.vmm or Vmm()
+        return configured.binary != ""
+
+    def _refused(self, path: SharingPath, said: str) -> Shared:
+        """A path that ended because the VMM knows no such thing."""
+        raw = ended(path.name, "probe", errno.ENODEV, said, importer=self.decoder.device)
+        return Shared(raw, VmmFacts.from_raw(dict.fromkeys(path.requires, (False, said))), [], 0)
 
     def frame_size(self, stream: Stream) -> int:
         """Bytes of a decoded frame of ``stream`` in NV12, without padding."""
