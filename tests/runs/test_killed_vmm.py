@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import random
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -50,21 +51,13 @@ EXPERIMENTS = {
 SHORT = "guest-blob-contig,vfio-decoder"
 """The two that leave most behind if anything does: huge pages, a lifted dma-buf; a decoder given away."""
 WANTED = os.environ.get("LAB_KILL_PATHS", SHORT)
-LATEST = {"virgl-texture": 14.0, "guest-copied": 8.0}
-"""Seconds from the guest's ready line to the end of an experiment, about; of the others: 6."""
-READY = "LAB-READY"
-TO_AGENT = 3.0
-"""Of these, until the guest's agent answers."""
+BOOT = 6.0
+"""Seconds after a VMM's start of which a moment is chosen where the boot is the aim."""
+SPAN = 4.0
+"""Seconds that an experiment takes once its guest is there, about; for more kills than one it is measured."""
 pytestmark = [pytest.mark.board, pytest.mark.timeout(900 if KILLS == 1 else 0)]
-AWAIT = """
-rm -f /run/lab/vm/console
-until [ -e /run/lab/vm/process ]; do sleep 0.1; done
-until grep -q "{ready}" /run/lab/vm/console; do sleep 0.1; done
-"""
-KILL = """
-sleep {delay:.2f}
-kill -9 $(cut -d" " -f1 /run/lab/vm/process)
-"""
+AWAIT = "until [ -e /run/lab/vm/process ]; do sleep 0.1; done; "
+KILL = 'sleep {delay:.2f}; kill -9 $(cut -d" " -f1 /run/lab/vm/process)'
 MSI = "iova=0x0000000008000000 "
 """VFIO maps the page for interrupts there; it goes with the domain, of which no event tells
 (Linux, drivers/iommu/dma-iommu.c, iommu_put_msi_cookie)."""
@@ -102,11 +95,11 @@ class Board:
         text: str = self.board.agent.run(["dash", "-c", line])["stdout"].decode()
         return text
 
-    def crossing(self, path: str, moment: float | None = None, *, booting: bool = False) -> Hunted:
-        """A new attempt at ``path``, whose VMM is killed at a ``moment`` from 0, its begin, to 1."""
+    def crossing(self, delay: float | None = None, *, booting: bool = False) -> Hunted:
+        """A new attempt at a path; see `Hunted`."""
         attempt = Attempt()
         decoder = Decoder(self.board, self.board.target.decoders[0], IommuMode.TRANSLATED, attempt)
-        return Hunted(self, decoder, attempt, path, moment, booting)
+        return Hunted(self, decoder, attempt, delay, booting)
 
     def left(self) -> Left:
         """What is left when the guest has been ended and the test's handles are closed."""
@@ -127,45 +120,42 @@ class Board:
 
 
 class Hunted(Crossing):
-    """An attempt whose VMM is killed at a ``moment`` after its start or its guest's ready line.
+    """An attempt whose VMM is killed ``delay`` seconds after its guest is there or began.
 
-    Where board and guest go on from a snapshot, it is after that. None: it is let live.
+    A guest that goes on from a snapshot does not boot. None: it is let live.
     """
 
     def __init__(
-        self,
-        board: Board,
-        decoder: Decoder,
-        attempt: Attempt,
-        path: str,
-        moment: float | None,
-        booting: bool,
+        self, board: Board, decoder: Decoder, attempt: Attempt, delay: float | None, booting: bool
     ) -> None:
         super().__init__(decoder, attempt)
         self.killed = False
         """Whether the kill came before the end; known when this is finished."""
-        self.when = f"{path}, let live"
+        self.when = "let live"
+        self.begin: float | None = None
+        """When the guest was there (time.monotonic)."""
         self._counted = board
-        self._path = path
-        self._moment = moment
-        self._killer = None
-        if moment is not None:
-            self._hunt(AWAIT.format(ready="" if booting else READY), "its start" if booting else READY)
+        self._delay = delay
+        self._killer: int | None = None
+        if booting:
+            self._hunt(AWAIT, "its start")
 
-    def _hunt(self, wait: str, begin: str, less: float = 0.0) -> None:
-        delay = (LATEST.get(self._path, 6.0) - less) * (self._moment or 0.0)
-        self.when = f"{self._path}, killed {delay:.2f} s after {begin}"
-        line = wait + KILL.format(delay=delay)
+    def _hunt(self, wait: str, begin: str) -> None:
+        self.when = f"killed {self._delay:.2f} s after {begin}"
+        line = wait + KILL.format(delay=self._delay)
         self._killer = self.agent.call("start", argv=["dash", "-c", line])
 
     def guest(self, **changes: Any) -> Guest:
-        """As ever; where another boot goes on, the killer that waited on the last one went with it."""
+        """As ever; the hunt begins. What waited on a board that went back to a snapshot has gone with it."""
         before = self.agent
         guest = super().guest(**changes)
         if self.agent is not before:
             self._counted.count()
-            if self._moment is not None:
-                self._hunt("", "its snapshot goes on", less=TO_AGENT)
+            self._killer = None
+        if self.begin is None:
+            self.begin = time.monotonic()
+            if self._killer is None and self._delay is not None:
+                self._hunt("", "its guest was there")
         return guest
 
     def finish(self) -> None:
@@ -188,31 +178,42 @@ def board() -> Iterator[Board]:
         lab.close()
 
 
+def let_live(board, path):
+    """Do ``path`` in peace, as the test that comes next; seconds that it took once its guest was there."""
+    held = board.crossing()
+    share = held.prove(path, EXPERIMENTS[path])
+    span = time.monotonic() - (held.begin or 0.0)
+    held.finish()
+    assert share.as_expected, f"{path}, let live: {share.explain()}"
+    return span
+
+
 def test_a_vmm_killed_at_any_moment(board):
     before = board.left()
     dice = random.Random(os.environ.get("LAB_KILL_SEED", "2027"))
     lost = 0
     paths = list(EXPERIMENTS) if WANTED == "all" else WANTED.split(",")
     for path in paths:
-        experiment = EXPERIMENTS[path]
+        span = SPAN
+        if KILLS > 1:
+            span = let_live(board, path)
+            assert board.left() == before, path
         for _ in range(KILLS):
-            held = board.crossing(path, dice.random(), booting=dice.random() < 0.2)
+            booting = dice.random() < 0.2
+            held = board.crossing(dice.uniform(0.0, BOOT if booting else span), booting=booting)
             missed = ""
             try:
-                share = held.prove(path, experiment)
-                assert share.as_expected, f"{held.when}: {share.explain()}"
+                share = held.prove(path, EXPERIMENTS[path])
+                assert share.as_expected, f"{path}, {held.when}: {share.explain()}"
                 outcome = f"{share.verdict}"
             except LabError as error:
                 outcome = missed = f"MISS: {error.message}"
             finally:
                 held.finish()
-            print(f"{held.when}: {outcome}")
-            assert held.killed or not missed, f"{held.when}: nobody killed it, but {missed}"
-            assert board.left() == before, held.when
+            print(f"{path}, {held.when} of {span:.1f} s: {outcome}")
+            assert held.killed or not missed, f"{path}, {held.when}: nobody killed it, but {missed}"
+            assert board.left() == before, f"{path}, {held.when}"
             lost += bool(missed)
-        if KILLS > 1 or path == paths[-1]:  # else the next path is the next test
-            held = board.crossing(path)
-            assert held.prove(path, experiment).as_expected, f"{path}: the next test must pass"
-            held.finish()
-            assert board.left() == before, path
+    let_live(board, paths[-1])
+    assert board.left() == before
     assert lost, "no kill came in time: the test says nothing"
