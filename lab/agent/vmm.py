@@ -6,6 +6,7 @@ One runs at a time. Its folder holds ``process`` (who it is), ``console`` (what 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -89,7 +90,8 @@ def vm_stop(timeout: float = 10.0) -> dict[str, Any]:
             except OSError:
                 pass  # no QEMU, or one that does not listen
             if not (asked and _ended(watched, QUIT)):
-                os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # it ended while its monitor was waited for
+                    signal.pidfd_send_signal(watched, signal.SIGKILL)
                 if not _ended(watched, timeout):
                     raise TimeoutError(None, f"the VMM (process {pid}) does not end within {timeout:g} s")
         finally:

@@ -155,6 +155,14 @@ def test_killed_vmm_is_told_at_once_and_leaves_nothing(linux):
     assert nothing_left(linux) is True
 
 
+def test_vmm_that_ends_while_its_monitor_is_waited_for_leaves_nothing(linux):
+    """As one that was killed just before it is to be stopped: its huge pages are still to be given back."""
+    sleeps = {"argv": ["sleep", "1"], "env": {}, "folder": "/run/lab/vm", "hugepages": 4}
+    linux.agent.request("vm_start", sleeps, timeout=20)
+    assert linux.agent.call("vm_stop")["returncode"] == 0
+    assert nothing_left(linux) is True
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
