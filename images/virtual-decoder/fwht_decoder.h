@@ -32,6 +32,8 @@
  * @lock:	serialises file operations and the queues of all contexts
  * @contexts:	open files, under @lock
  * @index:	place in the order of first probes, see address_bits
+ * @multiplanar: speaks the multi-planar API only, as most SoCs' decoders do
+ * @steps:	of pictures in memory
  */
 struct fwht_device {
 	struct v4l2_device v4l2_dev;
@@ -42,6 +44,8 @@ struct fwht_device {
 	struct mutex lock;
 	struct list_head contexts;
 	int index;
+	bool multiplanar;
+	struct fwht_steps steps;
 };
 
 /**
@@ -122,6 +126,9 @@ static inline struct fwht_context *fwht_context_from_file(struct file *file)
 bool fwht_reads_bitstream_by_dma(void);
 
 /* fwht_v4l2.c */
+void fwht_capture_layout(const struct fwht_context *ctx,
+			 const struct fwht_geometry *geometry,
+			 struct fwht_layout *layout);
 extern const struct v4l2_file_operations fwht_fops;
 extern const struct v4l2_ioctl_ops fwht_ioctl_ops;
 void fwht_sanitize_colorimetry(struct fwht_colorimetry *color);
@@ -135,6 +142,7 @@ void fwht_signal_eos(struct fwht_context *ctx);
 void fwht_finish_drain(struct fwht_context *ctx);
 
 /* fwht_queue.c */
+bool fwht_buffer_fits(struct vb2_buffer *vb, const struct fwht_layout *layout);
 int fwht_queue_init(void *priv, struct vb2_queue *output,
 		    struct vb2_queue *capture);
 int fwht_queue_command(struct fwht_context *ctx, struct file *file, void *priv,

@@ -96,11 +96,17 @@ void fwht_signal_eos(struct fwht_context *ctx)
 	v4l2_event_queue_fh(&ctx->fh, &eos);
 }
 
+/* @layout is NULL for a buffer without a picture. */
 static void fwht_capture_done(struct fwht_context *ctx,
-			      struct vb2_v4l2_buffer *dst, size_t payload,
+			      struct vb2_v4l2_buffer *dst,
+			      const struct fwht_layout *layout,
 			      enum vb2_buffer_state state)
 {
-	vb2_set_plane_payload(&dst->vb2_buf, 0, payload);
+	unsigned int i;
+
+	for (i = 0; i < dst->vb2_buf.num_planes; i++)
+		vb2_set_plane_payload(&dst->vb2_buf, i,
+				      layout ? layout->sizeimage[i] : 0);
 	dst->field = V4L2_FIELD_NONE;
 	dst->sequence = ctx->capture_sequence++;
 	v4l2_m2m_buf_done(dst, state);
@@ -118,7 +124,7 @@ void fwht_finish_drain(struct fwht_context *ctx)
 	if (!dst)
 		return;
 	dst->flags |= V4L2_BUF_FLAG_LAST;
-	fwht_capture_done(ctx, dst, 0, VB2_BUF_STATE_DONE);
+	fwht_capture_done(ctx, dst, NULL, VB2_BUF_STATE_DONE);
 	v4l2_m2m_mark_stopped(m2m);
 	fwht_signal_eos(ctx);
 }
@@ -128,7 +134,8 @@ void fwht_finish_drain(struct fwht_context *ctx)
  * CAPTURE was not streaming.
  */
 static void fwht_frame_done(struct fwht_context *ctx,
-			    struct vb2_v4l2_buffer *dst, size_t payload,
+			    struct vb2_v4l2_buffer *dst,
+			    const struct fwht_layout *layout,
 			    enum vb2_buffer_state state)
 {
 	struct v4l2_m2m_ctx *m2m = ctx->fh.m2m_ctx;
@@ -144,7 +151,7 @@ static void fwht_frame_done(struct fwht_context *ctx,
 		fwht_copy_metadata(src, dst);
 		if (last)
 			dst->flags |= V4L2_BUF_FLAG_LAST;
-		fwht_capture_done(ctx, dst, payload, state);
+		fwht_capture_done(ctx, dst, layout, state);
 	}
 	v4l2_m2m_buf_done(src, state);
 
@@ -193,33 +200,41 @@ static bool fwht_check_source_change(struct fwht_context *ctx,
 	if (ctx->capture_on) {
 		dst = v4l2_m2m_dst_buf_remove(m2m);
 		dst->flags |= V4L2_BUF_FLAG_LAST;
-		fwht_capture_done(ctx, dst, 0, VB2_BUF_STATE_DONE);
+		fwht_capture_done(ctx, dst, NULL, VB2_BUF_STATE_DONE);
 	}
 	return true;
 }
 
 static int fwht_decode(struct fwht_context *ctx, struct vb2_v4l2_buffer *dst,
-		       const struct fwht_frame_info *info)
+		       const struct fwht_frame_info *info,
+		       const struct fwht_layout *layout)
 {
-	size_t size = fwht_picture_size(&info->geometry);
+	const u8 *plane;
+	unsigned int i;
 	int ret;
 
 	/* A client may resume with buffers that are too small for the change. */
-	if (vb2_plane_size(&dst->vb2_buf, 0) < size)
+	if (!fwht_buffer_fits(&dst->vb2_buf, layout))
 		return -EMSGSIZE;
-	ret = fwht_reserve(&ctx->frame, &ctx->frame_size, size);
+	ret = fwht_reserve(&ctx->frame, &ctx->frame_size, layout->size);
 	if (ret)
 		return ret;
 	ret = fwht_decoder_decode(&ctx->decoder, ctx->bitstream,
-				  ctx->bitstream_used, info, ctx->pixelformat,
+				  ctx->bitstream_used, info, layout,
 				  ctx->frame);
 	if (ret)
 		return ret;
-	ret = edu_dma_write(&ctx->dev->dma,
-			    vb2_dma_contig_plane_dma_addr(&dst->vb2_buf, 0),
-			    ctx->frame, size, &ctx->job_cancelled);
-	if (ret)
-		return ret;
+	plane = ctx->frame;
+	for (i = 0; i < layout->num_planes; i++) {
+		ret = edu_dma_write(&ctx->dev->dma,
+				    vb2_dma_contig_plane_dma_addr(&dst->vb2_buf,
+								  i),
+				    plane, layout->sizeimage[i],
+				    &ctx->job_cancelled);
+		if (ret)
+			return ret;
+		plane += layout->sizeimage[i];
+	}
 
 	dst->flags &= ~(V4L2_BUF_FLAG_KEYFRAME | V4L2_BUF_FLAG_PFRAME);
 	dst->flags |= info->flags & V4L2_FWHT_FL_I_FRAME ?
@@ -233,6 +248,7 @@ static void fwht_run_job(struct fwht_context *ctx)
 	struct v4l2_m2m_ctx *m2m = ctx->fh.m2m_ctx;
 	struct vb2_v4l2_buffer *dst = NULL;
 	struct fwht_frame_info info;
+	struct fwht_layout layout;
 	bool wait = false;
 	int ret;
 
@@ -249,18 +265,20 @@ static void fwht_run_job(struct fwht_context *ctx)
 	}
 	if (!ret && !wait)
 		wait = fwht_check_source_change(ctx, &info);
+	if (!ret)
+		fwht_capture_layout(ctx, &info.geometry, &layout);
 	mutex_unlock(&ctx->state_lock);
 	if (wait)
 		return;
 
 	if (!ret)
-		ret = fwht_decode(ctx, dst, &info);
+		ret = fwht_decode(ctx, dst, &info, &layout);
 	if (ret)
 		dev_dbg(&ctx->dev->pdev->dev, "frame %u failed: %d\n",
 			ctx->output_sequence, ret);
 
 	mutex_lock(&ctx->state_lock);
-	fwht_frame_done(ctx, dst, ret ? 0 : fwht_picture_size(&info.geometry),
+	fwht_frame_done(ctx, dst, ret ? NULL : &layout,
 			ret ? VB2_BUF_STATE_ERROR : VB2_BUF_STATE_DONE);
 	mutex_unlock(&ctx->state_lock);
 }

@@ -11,6 +11,7 @@
 
 #include <linux/array_size.h>
 #include <linux/dma-mapping.h>
+#include <linux/log2.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/pci.h>
@@ -24,6 +25,8 @@
 #define FWHT_MAX_DEVICES	8
 /* edu's default mask; nothing in its registers tells the real one */
 #define FWHT_ADDRESS_BITS	28
+/* More than any decoder of a SoC wants */
+#define FWHT_MAX_STEP		4096
 
 static int address_bits[FWHT_MAX_DEVICES] = {
 	[0 ... FWHT_MAX_DEVICES - 1] = FWHT_ADDRESS_BITS
@@ -31,6 +34,25 @@ static int address_bits[FWHT_MAX_DEVICES] = {
 module_param_array(address_bits, int, NULL, 0644);
 MODULE_PARM_DESC(address_bits,
 		 "DMA address bits of each device in the order of their first probe, read at each probe (default 28)");
+
+static int multiplanar[FWHT_MAX_DEVICES];
+module_param_array(multiplanar, int, NULL, 0644);
+MODULE_PARM_DESC(multiplanar,
+		 "1: the device speaks the multi-planar API, and offers NV12M and YUV420M too; read at each probe (default 0)");
+
+static int stride_align[FWHT_MAX_DEVICES] = {
+	[0 ... FWHT_MAX_DEVICES - 1] = FWHT_ALIGN
+};
+module_param_array(stride_align, int, NULL, 0644);
+MODULE_PARM_DESC(stride_align,
+		 "Rows of luma are rounded up to so many bytes; read at each probe (default 16)");
+
+static int height_align[FWHT_MAX_DEVICES] = {
+	[0 ... FWHT_MAX_DEVICES - 1] = FWHT_ALIGN
+};
+module_param_array(height_align, int, NULL, 0644);
+MODULE_PARM_DESC(height_align,
+		 "Pictures are rounded up to so many rows of luma; read at each probe (default 16)");
 
 static bool bitstream_dma;
 module_param(bitstream_dma, bool, 0644);
@@ -115,6 +137,35 @@ static int fwht_set_dma_mask(struct pci_dev *pdev, int index)
 	return 0;
 }
 
+/* Reads one of the module's parameters, which may be written at any time. */
+static int fwht_read_step(struct pci_dev *pdev, const char *name,
+			  const int *value, u32 *step)
+{
+	int found = READ_ONCE(*value);
+
+	if (found < FWHT_ALIGN || found > FWHT_MAX_STEP ||
+	    !is_power_of_2(found)) {
+		dev_err(&pdev->dev, "%s: %d is no power of two in %d..%d\n",
+			name, found, FWHT_ALIGN, FWHT_MAX_STEP);
+		return -EINVAL;
+	}
+	*step = found;
+	return 0;
+}
+
+static int fwht_read_shape(struct fwht_device *dev)
+{
+	int ret;
+
+	dev->multiplanar = READ_ONCE(multiplanar[dev->index]);
+	ret = fwht_read_step(dev->pdev, "stride_align",
+			     &stride_align[dev->index], &dev->steps.stride);
+	if (ret)
+		return ret;
+	return fwht_read_step(dev->pdev, "height_align",
+			      &height_align[dev->index], &dev->steps.rows);
+}
+
 static int fwht_register_video(struct fwht_device *dev)
 {
 	struct video_device *vdev = &dev->vdev;
@@ -125,7 +176,9 @@ static int fwht_register_video(struct fwht_device *dev)
 	vdev->ioctl_ops = &fwht_ioctl_ops;
 	vdev->lock = &dev->lock;
 	vdev->vfl_dir = VFL_DIR_M2M;
-	vdev->device_caps = V4L2_CAP_VIDEO_M2M | V4L2_CAP_STREAMING;
+	vdev->device_caps = V4L2_CAP_STREAMING;
+	vdev->device_caps |= dev->multiplanar ? V4L2_CAP_VIDEO_M2M_MPLANE :
+						V4L2_CAP_VIDEO_M2M;
 	/* Memory belongs to fwht_device_release(). */
 	vdev->release = video_device_release_empty;
 	video_set_drvdata(vdev, dev);
@@ -137,6 +190,9 @@ static int fwht_probe_hardware(struct fwht_device *dev)
 	struct pci_dev *pdev = dev->pdev;
 	int ret;
 
+	ret = fwht_read_shape(dev);
+	if (ret)
+		return ret;
 	ret = pci_enable_device(pdev);
 	if (ret)
 		return ret;

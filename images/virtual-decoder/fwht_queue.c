@@ -10,22 +10,43 @@
 #include "fwht_compat.h"
 #include "fwht_decoder.h"
 
+/* Whether every memory plane has room for its part of a picture. */
+bool fwht_buffer_fits(struct vb2_buffer *vb, const struct fwht_layout *layout)
+{
+	unsigned int i;
+
+	if (vb->num_planes != layout->num_planes)
+		return false;
+	for (i = 0; i < layout->num_planes; i++)
+		if (vb2_plane_size(vb, i) < layout->sizeimage[i])
+			return false;
+	return true;
+}
+
 static int fwht_queue_setup(struct vb2_queue *q, unsigned int *num_buffers,
 			    unsigned int *num_planes, unsigned int sizes[],
 			    struct device *alloc_devs[])
 {
 	struct fwht_context *ctx = vb2_get_drv_priv(q);
-	unsigned int size;
+	struct fwht_layout layout = { .num_planes = 1 };
+	unsigned int i;
 
 	mutex_lock(&ctx->state_lock);
-	size = V4L2_TYPE_IS_OUTPUT(q->type) ? ctx->output_size :
-					      fwht_picture_size(&ctx->geometry);
+	if (V4L2_TYPE_IS_OUTPUT(q->type))
+		layout.sizeimage[0] = ctx->output_size;
+	else
+		fwht_capture_layout(ctx, &ctx->geometry, &layout);
 	mutex_unlock(&ctx->state_lock);
 
-	if (*num_planes)
-		return sizes[0] < size ? -EINVAL : 0;
-	*num_planes = 1;
-	sizes[0] = size;
+	if (*num_planes && *num_planes != layout.num_planes)
+		return -EINVAL;
+	for (i = 0; i < layout.num_planes; i++) {
+		if (!*num_planes)
+			sizes[i] = layout.sizeimage[i];
+		else if (sizes[i] < layout.sizeimage[i])
+			return -EINVAL;
+	}
+	*num_planes = layout.num_planes;
 	return 0;
 }
 
@@ -38,7 +59,8 @@ static int fwht_buf_out_validate(struct vb2_buffer *vb)
 static int fwht_buf_prepare(struct vb2_buffer *vb)
 {
 	struct fwht_context *ctx = vb2_get_drv_priv(vb->vb2_queue);
-	size_t needed;
+	struct fwht_layout needed;
+	unsigned int i;
 
 	if (V4L2_TYPE_IS_OUTPUT(vb->vb2_queue->type))
 		return 0;
@@ -48,13 +70,15 @@ static int fwht_buf_prepare(struct vb2_buffer *vb)
 	 * queues buffers of the old size.
 	 */
 	mutex_lock(&ctx->state_lock);
-	needed = fwht_picture_size(ctx->capture_on ? &ctx->running :
-						     &ctx->geometry);
+	fwht_capture_layout(ctx,
+			    ctx->capture_on ? &ctx->running : &ctx->geometry,
+			    &needed);
 	mutex_unlock(&ctx->state_lock);
-	if (vb2_plane_size(vb, 0) < needed)
+	if (!fwht_buffer_fits(vb, &needed))
 		return -EINVAL;
 	/* In case it is handed back empty by the mem2mem framework */
-	vb2_set_plane_payload(vb, 0, 0);
+	for (i = 0; i < vb->num_planes; i++)
+		vb2_set_plane_payload(vb, i, 0);
 	return 0;
 }
 
@@ -185,12 +209,17 @@ int fwht_queue_init(void *priv, struct vb2_queue *output,
 		    struct vb2_queue *capture)
 {
 	struct fwht_context *ctx = priv;
+	bool multiplanar = ctx->dev->multiplanar;
 	int ret;
 
-	ret = fwht_init_one_queue(ctx, output, V4L2_BUF_TYPE_VIDEO_OUTPUT);
+	ret = fwht_init_one_queue(ctx, output, multiplanar ?
+				  V4L2_BUF_TYPE_VIDEO_OUTPUT_MPLANE :
+				  V4L2_BUF_TYPE_VIDEO_OUTPUT);
 	if (ret)
 		return ret;
-	return fwht_init_one_queue(ctx, capture, V4L2_BUF_TYPE_VIDEO_CAPTURE);
+	return fwht_init_one_queue(ctx, capture, multiplanar ?
+				   V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE :
+				   V4L2_BUF_TYPE_VIDEO_CAPTURE);
 }
 
 /**
@@ -238,8 +267,10 @@ int fwht_queue_command(struct fwht_context *ctx, struct file *file, void *priv,
 /* Stop both queues; no job can be started until the client starts them. */
 void fwht_queue_stop(struct fwht_context *ctx)
 {
-	v4l2_m2m_streamoff(NULL, ctx->fh.m2m_ctx, V4L2_BUF_TYPE_VIDEO_OUTPUT);
-	v4l2_m2m_streamoff(NULL, ctx->fh.m2m_ctx, V4L2_BUF_TYPE_VIDEO_CAPTURE);
+	struct v4l2_m2m_ctx *m2m = ctx->fh.m2m_ctx;
+
+	v4l2_m2m_streamoff(NULL, m2m, v4l2_m2m_get_src_vq(m2m)->type);
+	v4l2_m2m_streamoff(NULL, m2m, v4l2_m2m_get_dst_vq(m2m)->type);
 }
 
 /**

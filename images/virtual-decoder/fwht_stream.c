@@ -22,6 +22,8 @@
 
 /* One 8x8 block is at most a header and 64 coefficients of 16 bits each. */
 #define FWHT_MAX_BLOCK_BYTES	((1 + 64) * 2)
+/* What lies beside a picture means nothing, and does not look as if it did. */
+#define FWHT_PADDING		0xeb
 
 void fwht_geometry_set(struct fwht_geometry *geometry, u32 width, u32 height)
 {
@@ -37,10 +39,56 @@ bool fwht_geometry_equal(const struct fwht_geometry *a,
 	return a->width == b->width && a->height == b->height;
 }
 
-/* Bytes of a decoded 4:2:0 picture, in every layout that is offered. */
-size_t fwht_picture_size(const struct fwht_geometry *geometry)
+/* Bytes of a decoded 4:2:0 picture without padding. */
+static size_t fwht_picture_size(const struct fwht_geometry *geometry)
 {
 	return geometry->coded_width * geometry->coded_height * 3 / 2;
+}
+
+static bool fwht_is_interleaved(u32 pixelformat)
+{
+	return pixelformat == V4L2_PIX_FMT_NV12 ||
+	       pixelformat == V4L2_PIX_FMT_NV12M;
+}
+
+/**
+ * fwht_layout_set() - how a picture lies in memory
+ * @layout:	filled in
+ * @geometry:	of the picture
+ * @steps:	of the device
+ * @pixelformat: one of those that struct fwht_layout names
+ */
+void fwht_layout_set(struct fwht_layout *layout,
+		     const struct fwht_geometry *geometry,
+		     const struct fwht_steps *steps, u32 pixelformat)
+{
+	u32 stride = round_up(geometry->coded_width, steps->stride);
+	u32 rows = round_up(geometry->coded_height, steps->rows);
+	u32 luma = stride * rows;
+
+	*layout = (struct fwht_layout) {
+		.pixelformat = pixelformat,
+		.width = geometry->coded_width,
+		.rows = rows,
+		.stride = stride,
+		.num_planes = 1,
+		.bytesperline = { stride },
+		.sizeimage = { luma + luma / 2 },
+		.size = luma + luma / 2,
+	};
+	if (pixelformat == V4L2_PIX_FMT_NV12M) {
+		layout->num_planes = 2;
+		layout->bytesperline[1] = stride;
+		layout->sizeimage[0] = luma;
+		layout->sizeimage[1] = luma / 2;
+	} else if (pixelformat == V4L2_PIX_FMT_YUV420M) {
+		layout->num_planes = 3;
+		layout->bytesperline[1] = stride / 2;
+		layout->bytesperline[2] = stride / 2;
+		layout->sizeimage[0] = luma;
+		layout->sizeimage[1] = luma / 4;
+		layout->sizeimage[2] = luma / 4;
+	}
 }
 
 /* Bytes that the largest frame of this size can have; raw planes are smaller. */
@@ -169,28 +217,46 @@ static void fwht_raw_frame_init(struct fwht_raw_frame *raw, u8 *picture,
 	};
 }
 
-static void fwht_pack_nv12(u8 *out, const u8 *picture, size_t luma)
+static u8 *fwht_pack_rows(u8 *out, const struct fwht_layout *layout,
+			  const u8 *plane, u32 width, u32 rows, u32 div)
 {
-	const u8 *cb = picture + luma;
-	const u8 *cr = cb + luma / 4;
-	size_t i;
+	u32 row;
 
-	memcpy(out, picture, luma);
-	out += luma;
-	for (i = 0; i < luma / 4; i++) {
-		*out++ = cb[i];
-		*out++ = cr[i];
+	for (row = 0; row < rows; row++)
+		memcpy(out + row * (layout->stride / div), plane + row * width,
+		       width);
+	return out + layout->stride / div * (layout->rows / div);
+}
+
+static void fwht_pack_pairs(u8 *out, const struct fwht_layout *layout,
+			    const u8 *cb, const u8 *cr, u32 width, u32 rows)
+{
+	u32 row, i;
+
+	for (row = 0; row < rows; row++, out += layout->stride) {
+		for (i = 0; i < width; i++) {
+			out[2 * i] = *cb++;
+			out[2 * i + 1] = *cr++;
+		}
 	}
 }
 
-static void fwht_pack(u8 *out, u32 pixelformat, const u8 *picture,
-		      const struct fwht_geometry *geometry)
+/* Memory planes lie one after another in @out. */
+static void fwht_pack(u8 *out, const struct fwht_layout *layout,
+		      const u8 *picture, const struct fwht_geometry *geometry)
 {
-	if (pixelformat == V4L2_PIX_FMT_NV12)
-		fwht_pack_nv12(out, picture, geometry->coded_width *
-						     geometry->coded_height);
-	else
-		memcpy(out, picture, fwht_picture_size(geometry));
+	u32 width = geometry->coded_width, rows = geometry->coded_height;
+	const u8 *cb = picture + width * rows;
+	const u8 *cr = cb + width * rows / 4;
+
+	memset(out, FWHT_PADDING, layout->size);
+	out = fwht_pack_rows(out, layout, picture, width, rows, 1);
+	if (fwht_is_interleaved(layout->pixelformat)) {
+		fwht_pack_pairs(out, layout, cb, cr, width / 2, rows / 2);
+		return;
+	}
+	out = fwht_pack_rows(out, layout, cb, width / 2, rows / 2, 2);
+	fwht_pack_rows(out, layout, cr, width / 2, rows / 2, 2);
 }
 
 /**
@@ -199,15 +265,15 @@ static void fwht_pack(u8 *out, u32 pixelformat, const u8 *picture,
  * @frame:	header and payload
  * @len:	bytes in @frame
  * @info:	what fwht_parse_header() made of @frame
- * @pixelformat: V4L2_PIX_FMT_NV12 or V4L2_PIX_FMT_YUV420
- * @out:	room for fwht_picture_size() bytes
+ * @layout:	of @info's geometry
+ * @out:	room for its size
  *
  * Return: 0, -ENOMEM, -ENODATA for a frame that needs a reference when there
  * is none, -EBADMSG when the payload ends too early.
  */
 int fwht_decoder_decode(struct fwht_decoder *decoder, const void *frame,
 			size_t len, const struct fwht_frame_info *info,
-			u32 pixelformat, u8 *out)
+			const struct fwht_layout *layout, u8 *out)
 {
 	const struct fwht_geometry *geometry = &info->geometry;
 	u32 stride = geometry->coded_width;
@@ -232,6 +298,6 @@ int fwht_decoder_decode(struct fwht_decoder *decoder, const void *frame,
 
 	swap(decoder->current_picture, decoder->reference);
 	decoder->has_reference = true;
-	fwht_pack(out, pixelformat, decoder->reference, geometry);
+	fwht_pack(out, layout, decoder->reference, geometry);
 	return 0;
 }

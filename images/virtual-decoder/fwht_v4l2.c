@@ -7,6 +7,7 @@
 #include <linux/array_size.h>
 #include <linux/module.h>
 #include <linux/slab.h>
+#include <linux/string.h>
 #include <linux/videodev2.h>
 #include <media/v4l2-common.h>
 #include <media/v4l2-event.h>
@@ -22,19 +23,34 @@
 /* A client may ask for larger OUTPUT buffers, within reason. */
 #define FWHT_MAX_OUTPUT_SIZE	SZ_2M
 
+/* The last two only with the multi-planar API. */
 static const u32 fwht_capture_formats[] = {
 	V4L2_PIX_FMT_NV12,
 	V4L2_PIX_FMT_YUV420,
+	V4L2_PIX_FMT_NV12M,
+	V4L2_PIX_FMT_YUV420M,
 };
 
-static bool fwht_is_capture_format(u32 pixelformat)
+static unsigned int fwht_num_capture_formats(const struct fwht_context *ctx)
+{
+	return ctx->dev->multiplanar ? ARRAY_SIZE(fwht_capture_formats) : 2;
+}
+
+static bool fwht_is_capture_format(const struct fwht_context *ctx,
+				   u32 pixelformat)
 {
 	unsigned int i;
 
-	for (i = 0; i < ARRAY_SIZE(fwht_capture_formats); i++)
+	for (i = 0; i < fwht_num_capture_formats(ctx); i++)
 		if (fwht_capture_formats[i] == pixelformat)
 			return true;
 	return false;
+}
+
+/* Both APIs' handlers are in one table, and only one of them is the device's. */
+static bool fwht_speaks(const struct fwht_context *ctx, u32 type)
+{
+	return V4L2_TYPE_IS_MULTIPLANAR(type) == ctx->dev->multiplanar;
 }
 
 /* Replace what no enum knows: it comes from a stream or from a client. */
@@ -50,37 +66,81 @@ void fwht_sanitize_colorimetry(struct fwht_colorimetry *color)
 		color->quantization = V4L2_QUANTIZATION_DEFAULT;
 }
 
-static void fwht_fill_color(struct v4l2_pix_format *pix,
-			    const struct fwht_colorimetry *color)
+static void fwht_fill_single(struct v4l2_pix_format *pix,
+			     const struct fwht_layout *layout,
+			     const struct fwht_colorimetry *color)
 {
+	pix->pixelformat = layout->pixelformat;
+	pix->width = layout->width;
+	pix->height = layout->rows;
 	pix->field = V4L2_FIELD_NONE;
+	pix->bytesperline = layout->bytesperline[0];
+	pix->sizeimage = layout->sizeimage[0];
 	pix->colorspace = color->colorspace;
 	pix->xfer_func = color->xfer_func;
 	pix->ycbcr_enc = color->ycbcr_enc;
 	pix->quantization = color->quantization;
 }
 
-static void fwht_fill_capture(struct v4l2_pix_format *pix,
-			      const struct fwht_context *ctx, u32 pixelformat)
+static void fwht_fill_multi(struct v4l2_pix_format_mplane *pix,
+			    const struct fwht_layout *layout,
+			    const struct fwht_colorimetry *color)
 {
-	pix->pixelformat = pixelformat;
-	pix->width = ctx->geometry.coded_width;
-	pix->height = ctx->geometry.coded_height;
-	pix->bytesperline = ctx->geometry.coded_width;
-	pix->sizeimage = fwht_picture_size(&ctx->geometry);
-	fwht_fill_color(pix, &ctx->color);
+	unsigned int i;
+
+	pix->pixelformat = layout->pixelformat;
+	pix->width = layout->width;
+	pix->height = layout->rows;
+	pix->field = V4L2_FIELD_NONE;
+	pix->flags = 0;
+	pix->num_planes = layout->num_planes;
+	memset(pix->plane_fmt, 0, sizeof(pix->plane_fmt));
+	for (i = 0; i < layout->num_planes; i++) {
+		pix->plane_fmt[i].bytesperline = layout->bytesperline[i];
+		pix->plane_fmt[i].sizeimage = layout->sizeimage[i];
+	}
+	pix->colorspace = color->colorspace;
+	pix->xfer_func = color->xfer_func;
+	pix->ycbcr_enc = color->ycbcr_enc;
+	pix->quantization = color->quantization;
+	memset(pix->reserved, 0, sizeof(pix->reserved));
 }
 
-static void fwht_fill_output(struct v4l2_pix_format *pix,
+static void fwht_fill(struct v4l2_format *f, const struct fwht_layout *layout,
+		      const struct fwht_colorimetry *color)
+{
+	if (V4L2_TYPE_IS_MULTIPLANAR(f->type))
+		fwht_fill_multi(&f->fmt.pix_mp, layout, color);
+	else
+		fwht_fill_single(&f->fmt.pix, layout, color);
+}
+
+/**
+ * fwht_capture_layout() - how the device lays out a picture
+ * @ctx:	whose CAPTURE format; its state_lock is held
+ * @geometry:	of the picture
+ * @layout:	filled in
+ */
+void fwht_capture_layout(const struct fwht_context *ctx,
+			 const struct fwht_geometry *geometry,
+			 struct fwht_layout *layout)
+{
+	fwht_layout_set(layout, geometry, &ctx->dev->steps, ctx->pixelformat);
+}
+
+static void fwht_fill_output(struct v4l2_format *f,
 			     const struct fwht_geometry *geometry, u32 size,
 			     const struct fwht_colorimetry *color)
 {
-	pix->pixelformat = V4L2_PIX_FMT_FWHT;
-	pix->width = geometry->coded_width;
-	pix->height = geometry->coded_height;
-	pix->bytesperline = 0;
-	pix->sizeimage = size;
-	fwht_fill_color(pix, color);
+	struct fwht_layout coded = {
+		.pixelformat = V4L2_PIX_FMT_FWHT,
+		.width = geometry->coded_width,
+		.rows = geometry->coded_height,
+		.num_planes = 1,
+		.sizeimage = { size },
+	};
+
+	fwht_fill(f, &coded, color);
 }
 
 static int fwht_querycap(struct file *file, void *priv,
@@ -94,7 +154,10 @@ static int fwht_querycap(struct file *file, void *priv,
 static int fwht_enum_fmt_cap(struct file *file, void *priv,
 			     struct v4l2_fmtdesc *f)
 {
-	if (f->index >= ARRAY_SIZE(fwht_capture_formats))
+	const struct fwht_context *ctx = fwht_context_from_file(file);
+
+	if (!fwht_speaks(ctx, f->type) ||
+	    f->index >= fwht_num_capture_formats(ctx))
 		return -EINVAL;
 	f->pixelformat = fwht_capture_formats[f->index];
 	return 0;
@@ -103,7 +166,7 @@ static int fwht_enum_fmt_cap(struct file *file, void *priv,
 static int fwht_enum_fmt_out(struct file *file, void *priv,
 			     struct v4l2_fmtdesc *f)
 {
-	if (f->index)
+	if (!fwht_speaks(fwht_context_from_file(file), f->type) || f->index)
 		return -EINVAL;
 	f->pixelformat = V4L2_PIX_FMT_FWHT;
 	f->flags = V4L2_FMT_FLAG_DYN_RESOLUTION;
@@ -116,7 +179,8 @@ static int fwht_enum_framesizes(struct file *file, void *priv,
 	if (size->index)
 		return -EINVAL;
 	if (size->pixel_format != V4L2_PIX_FMT_FWHT &&
-	    !fwht_is_capture_format(size->pixel_format))
+	    !fwht_is_capture_format(fwht_context_from_file(file),
+				    size->pixel_format))
 		return -EINVAL;
 
 	size->type = V4L2_FRMSIZE_TYPE_STEPWISE;
@@ -134,9 +198,13 @@ static int fwht_enum_framesizes(struct file *file, void *priv,
 static int fwht_g_fmt_cap(struct file *file, void *priv, struct v4l2_format *f)
 {
 	struct fwht_context *ctx = fwht_context_from_file(file);
+	struct fwht_layout layout;
 
+	if (!fwht_speaks(ctx, f->type))
+		return -EINVAL;
 	mutex_lock(&ctx->state_lock);
-	fwht_fill_capture(&f->fmt.pix, ctx, ctx->pixelformat);
+	fwht_capture_layout(ctx, &ctx->geometry, &layout);
+	fwht_fill(f, &layout, &ctx->color);
 	mutex_unlock(&ctx->state_lock);
 	return 0;
 }
@@ -145,11 +213,18 @@ static int fwht_g_fmt_out(struct file *file, void *priv, struct v4l2_format *f)
 {
 	struct fwht_context *ctx = fwht_context_from_file(file);
 
+	if (!fwht_speaks(ctx, f->type))
+		return -EINVAL;
 	mutex_lock(&ctx->state_lock);
-	fwht_fill_output(&f->fmt.pix, &ctx->geometry, ctx->output_size,
-			 &ctx->color);
+	fwht_fill_output(f, &ctx->geometry, ctx->output_size, &ctx->color);
 	mutex_unlock(&ctx->state_lock);
 	return 0;
+}
+
+static u32 fwht_pixelformat(const struct v4l2_format *f)
+{
+	return V4L2_TYPE_IS_MULTIPLANAR(f->type) ? f->fmt.pix_mp.pixelformat :
+						   f->fmt.pix.pixelformat;
 }
 
 /* The stream dictates everything but the order of the samples. */
@@ -157,34 +232,60 @@ static int fwht_try_fmt_cap(struct file *file, void *priv,
 			    struct v4l2_format *f)
 {
 	struct fwht_context *ctx = fwht_context_from_file(file);
-	u32 pixelformat = f->fmt.pix.pixelformat;
+	u32 pixelformat = fwht_pixelformat(f);
+	struct fwht_layout layout;
 
-	if (!fwht_is_capture_format(pixelformat))
+	if (!fwht_speaks(ctx, f->type))
+		return -EINVAL;
+	if (!fwht_is_capture_format(ctx, pixelformat))
 		pixelformat = fwht_capture_formats[0];
 
 	mutex_lock(&ctx->state_lock);
-	fwht_fill_capture(&f->fmt.pix, ctx, pixelformat);
+	fwht_layout_set(&layout, &ctx->geometry, &ctx->dev->steps, pixelformat);
+	fwht_fill(f, &layout, &ctx->color);
 	mutex_unlock(&ctx->state_lock);
 	return 0;
 }
 
-static void fwht_adjust_output(struct v4l2_pix_format *pix,
-			       struct fwht_geometry *geometry,
-			       struct fwht_colorimetry *color)
+/* Returns the size of an OUTPUT buffer. */
+static u32 fwht_adjust_output(struct v4l2_format *f,
+			      struct fwht_geometry *geometry,
+			      struct fwht_colorimetry *color)
 {
-	u32 size;
+	u32 width, height, size;
 
-	fwht_geometry_set(geometry, pix->width, pix->height);
-	size = clamp_t(u32, pix->sizeimage, fwht_max_frame_size(geometry),
+	if (V4L2_TYPE_IS_MULTIPLANAR(f->type)) {
+		const struct v4l2_pix_format_mplane *pix = &f->fmt.pix_mp;
+
+		width = pix->width;
+		height = pix->height;
+		size = pix->plane_fmt[0].sizeimage;
+		*color = (struct fwht_colorimetry) {
+			.colorspace = pix->colorspace,
+			.xfer_func = pix->xfer_func,
+			.ycbcr_enc = pix->ycbcr_enc,
+			.quantization = pix->quantization,
+		};
+	} else {
+		const struct v4l2_pix_format *pix = &f->fmt.pix;
+
+		width = pix->width;
+		height = pix->height;
+		size = pix->sizeimage;
+		*color = (struct fwht_colorimetry) {
+			.colorspace = pix->colorspace,
+			.xfer_func = pix->xfer_func,
+			.ycbcr_enc = pix->ycbcr_enc,
+			.quantization = pix->quantization,
+		};
+	}
+
+	fwht_geometry_set(geometry, width, height);
+	size = clamp_t(u32, size, fwht_max_frame_size(geometry),
 		       FWHT_MAX_OUTPUT_SIZE);
-	*color = (struct fwht_colorimetry) {
-		.colorspace = pix->colorspace,
-		.xfer_func = pix->xfer_func,
-		.ycbcr_enc = pix->ycbcr_enc,
-		.quantization = pix->quantization,
-	};
 	fwht_sanitize_colorimetry(color);
-	fwht_fill_output(pix, geometry, size, color);
+	fwht_fill_output(f, geometry, size, color);
+	return size;
 }
 
 static int fwht_try_fmt_out(struct file *file, void *priv,
@@ -193,20 +294,25 @@ static int fwht_try_fmt_out(struct file *file, void *priv,
 	struct fwht_geometry geometry;
 	struct fwht_colorimetry color;
 
-	fwht_adjust_output(&f->fmt.pix, &geometry, &color);
+	if (!fwht_speaks(fwht_context_from_file(file), f->type))
+		return -EINVAL;
+	fwht_adjust_output(f, &geometry, &color);
 	return 0;
 }
 
 static int fwht_s_fmt_cap(struct file *file, void *priv, struct v4l2_format *f)
 {
 	struct fwht_context *ctx = fwht_context_from_file(file);
+	int ret;
 
 	if (vb2_is_busy(v4l2_m2m_get_dst_vq(ctx->fh.m2m_ctx)))
 		return -EBUSY;
 
-	fwht_try_fmt_cap(file, priv, f);
+	ret = fwht_try_fmt_cap(file, priv, f);
+	if (ret)
+		return ret;
 	mutex_lock(&ctx->state_lock);
-	ctx->pixelformat = f->fmt.pix.pixelformat;
+	ctx->pixelformat = fwht_pixelformat(f);
 	mutex_unlock(&ctx->state_lock);
 	return 0;
 }
@@ -216,17 +322,20 @@ static int fwht_s_fmt_out(struct file *file, void *priv, struct v4l2_format *f)
 	struct fwht_context *ctx = fwht_context_from_file(file);
 	struct fwht_geometry geometry;
 	struct fwht_colorimetry color;
+	u32 size;
 
+	if (!fwht_speaks(ctx, f->type))
+		return -EINVAL;
 	/* It would change the CAPTURE format as well. */
 	if (vb2_is_busy(v4l2_m2m_get_src_vq(ctx->fh.m2m_ctx)) ||
 	    vb2_is_busy(v4l2_m2m_get_dst_vq(ctx->fh.m2m_ctx)))
 		return -EBUSY;
 
-	fwht_adjust_output(&f->fmt.pix, &geometry, &color);
+	size = fwht_adjust_output(f, &geometry, &color);
 	mutex_lock(&ctx->state_lock);
 	ctx->geometry = geometry;
 	ctx->color = color;
-	ctx->output_size = f->fmt.pix.sizeimage;
+	ctx->output_size = size;
 	mutex_unlock(&ctx->state_lock);
 	return 0;
 }
@@ -293,13 +402,19 @@ const struct v4l2_ioctl_ops fwht_ioctl_ops = {
 
 	.vidioc_enum_fmt_vid_cap = fwht_enum_fmt_cap,
 	.vidioc_g_fmt_vid_cap = fwht_g_fmt_cap,
+	.vidioc_g_fmt_vid_cap_mplane = fwht_g_fmt_cap,
 	.vidioc_try_fmt_vid_cap = fwht_try_fmt_cap,
+	.vidioc_try_fmt_vid_cap_mplane = fwht_try_fmt_cap,
 	.vidioc_s_fmt_vid_cap = fwht_s_fmt_cap,
+	.vidioc_s_fmt_vid_cap_mplane = fwht_s_fmt_cap,
 
 	.vidioc_enum_fmt_vid_out = fwht_enum_fmt_out,
 	.vidioc_g_fmt_vid_out = fwht_g_fmt_out,
+	.vidioc_g_fmt_vid_out_mplane = fwht_g_fmt_out,
 	.vidioc_try_fmt_vid_out = fwht_try_fmt_out,
+	.vidioc_try_fmt_vid_out_mplane = fwht_try_fmt_out,
 	.vidioc_s_fmt_vid_out = fwht_s_fmt_out,
+	.vidioc_s_fmt_vid_out_mplane = fwht_s_fmt_out,
 
 	.vidioc_enum_framesizes = fwht_enum_framesizes,
 	.vidioc_g_selection = fwht_g_selection,

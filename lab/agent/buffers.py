@@ -27,8 +27,8 @@ def allocate(allocator: str, size: int, **options: Any) -> dict[str, Any]:
 
     Returns ``handle``, ``size``, ``exporter``, ``inode``, ``runs``, ``pages`` (physical addresses of 4 KiB
     pages, ``None``: not knowable) and ``fd_name`` (what /proc/PID/fd/N reads). ``decoder-mmap`` takes the
-    options ``node``, ``width``, ``height``, ``capture`` (fourcc): a CAPTURE buffer of that decoder,
-    exported.
+    options ``node``, ``width``, ``height``, ``capture`` and ``coded`` (fourcc): a CAPTURE buffer of that
+    decoder, exported.
     """
     if size <= 0:
         raise ValueError(f"a buffer needs a size above 0, not {size}")
@@ -49,15 +49,23 @@ def keep(buffer: DmaBuf) -> dict[str, Any]:
     }
 
 
-def _decoder_buffer(size: int, node: str, width: int, height: int, capture: str = "NV12") -> DmaBuf:
+def _decoder_buffer(
+    size: int, node: str, width: int, height: int, capture: str | None = None, coded: str | None = None
+) -> DmaBuf:
     from . import videodev2 as v
+    from .formats import linear
     from .v4l2 import Device
 
     device = Device(node)
     try:
-        coded = next(fourcc for fourcc, compressed in device.output.formats() if compressed)
+        coded = coded or next(fourcc for fourcc, compressed in device.output.formats() if compressed)
         device.output.set_format(coded, width, height)
+        capture = capture or linear(device.capture)
         made = device.capture.set_format(capture, width, height)
+        if device.capture.planes > 1:
+            raise ValueError(
+                f"{capture} lies in {device.capture.planes} memory planes: one dma-buf is no buffer"
+            )
         if made["sizeimage"] < size:
             raise ValueError(
                 f"a {width}x{height} {capture} buffer of {node} has {made['sizeimage']} bytes < {size}"

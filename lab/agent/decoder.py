@@ -1,6 +1,7 @@
 """The stateful decoder's flow (kernel: userspace-api/media/v4l/dev-decoder.rst), each wait with a deadline.
 
 Open, `start` with the first frame (which tells the decoder the resolution), set up CAPTURE buffers, `decode`.
+Where the resolution changes within the stream, CAPTURE is set up anew on the way.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import select
 import time
 
 from . import videodev2 as v
+from .formats import linear
 from .v4l2 import Device, Done
 
 TYPE_CHECKING = False
@@ -32,13 +34,22 @@ class Decoder:
         self._free: list[int] = []
         self._waiting: list[bytes] = []
         self._poll = select.poll()
+        self._capture: str | None = None
+        self._changed = False
 
-    def start(self, frames: list[bytes], capture: str, coded: str | None = None) -> dict[str, Any]:
-        """Feed the first of ``frames`` and return the CAPTURE format in ``capture`` (fourcc) that results.
+    def start(
+        self,
+        frames: list[bytes],
+        capture: str | None = None,
+        coded: str | None = None,
+        size: list[int] | None = None,
+    ) -> dict[str, Any]:
+        """Feed the first of ``frames`` and return the CAPTURE format that results, as `capture_format`.
 
-        ``coded``: the OUTPUT format, by default the first compressed one. Adds ``visible`` to the format. A
-        first frame that is no stream ends as ``OSError`` EBADMSG if the decoder says so, ETIMEDOUT if it
-        keeps silent.
+        ``capture``: fourcc, by default a linear one (`formats.linear`). ``coded``: the OUTPUT format, by
+        default the first compressed one. ``size``: width and height, for drivers that do not look for it in
+        the stream. A first frame that is no stream ends as ``OSError`` EBADMSG if the decoder says so,
+        ETIMEDOUT if it keeps silent.
         """
         device = self.device
         if coded is None:
@@ -47,7 +58,8 @@ class Decoder:
                 raise OSError(errno.ENODEV, f"{device.card} takes no compressed format")
         device.subscribe(v.EVENT_SOURCE_CHANGE)
         device.subscribe(v.EVENT_EOS)
-        device.output.set_format(coded, sizeimage=max(map(len, frames)))
+        width, height = size or (0, 0)
+        device.output.set_format(coded, width, height, sizeimage=max(map(len, frames)))
         count = device.output.request(OUTPUT_BUFFERS, v.MEMORY_MMAP)
         self._maps = [device.output.map(index) for index in range(count)]
         self._free = list(range(count))
@@ -55,23 +67,26 @@ class Decoder:
         self._feed()
         device.output.on()
         self._await_source_change()
-        device.capture.set_format(capture, **self._size(device.capture.format()))
-        return device.capture.format() | {"visible": device.visible()}
+        self._capture = capture
+        return self.capture_format()
 
-    @staticmethod
-    def _size(current: dict[str, Any]) -> dict[str, int]:
-        return {"width": current["width"], "height": current["height"]}
+    def capture_format(self) -> dict[str, Any]:
+        """Choose the format of CAPTURE for what the stream is now; as `v4l2.Queue.format` + ``visible``."""
+        queue = self.device.capture
+        now = queue.format()
+        queue.set_format(self._capture or linear(queue), now["width"], now["height"])
+        return queue.format() | {"visible": self.device.visible()}
 
     def min_buffers(self) -> int:
         """Return how many CAPTURE buffers the decoder wants at least (1 if it does not say)."""
         return self.device.control(v.CID_MIN_BUFFERS_FOR_CAPTURE) or 1
 
-    def decode(self, deliver: Callable[[Done], None]) -> None:
+    def decode(self, deliver: Callable[[Done], None], renew: Callable[[], None]) -> None:
         """Feed the frames that `start` has not fed, hand each decoded one to ``deliver``, then drain.
 
         CAPTURE buffers have to be queued and its streaming started. ``deliver`` gets the dequeued buffer and
-        queues it again itself, unless it was the last. ``OSError`` ETIMEDOUT without progress, EMEDIUMTYPE
-        where the resolution changes on the way.
+        queues it again itself, unless it was the last. ``renew`` sets CAPTURE up anew after a change of the
+        resolution; its streaming is off then. ``OSError`` ETIMEDOUT without progress.
         """
         device = self.device
         draining = False
@@ -85,7 +100,7 @@ class Decoder:
             what = "draining" if draining else f"{len(self._waiting)} frames not yet taken"
             self._wait(select.POLLIN | select.POLLOUT | select.POLLPRI, deadline, what)
             progress = False
-            self._same_resolution()
+            self._take_events()
             while (fed := device.output.dequeue()) is not None:
                 self._free.append(fed.index)
                 progress = True
@@ -95,19 +110,23 @@ class Decoder:
                     if done.bytesused or done.error or not done.last:  # the last may be there to say so only
                         deliver(done)
                     if done.last:
-                        return self._same_resolution()
-            except OSError as error:
-                if error.errno == errno.EPIPE:
-                    return self._same_resolution()
-                raise
+                        raise BrokenPipeError(errno.EPIPE, "the last buffer")
+            except BrokenPipeError:
+                self._take_events()
+                if not self._changed:
+                    return
+                self._changed = False
+                device.capture.off()
+                renew()
+                device.capture.on()
+                progress = True
             if progress:
                 deadline = time.monotonic() + self.timeout
 
-    def _same_resolution(self) -> None:
-        """Take all events: a change of resolution ends with a last buffer too, and only its event tells."""
+    def _take_events(self) -> None:
+        """Take all: a change of resolution ends with a last buffer as the stream does, its event tells."""
         while (kind := self.device.event()) is not None:
-            if kind == v.EVENT_SOURCE_CHANGE:
-                raise OSError(errno.EMEDIUMTYPE, "the resolution changed within the stream")
+            self._changed = self._changed or kind == v.EVENT_SOURCE_CHANGE
 
     def _feed(self) -> None:
         frame = self._waiting.pop(0)

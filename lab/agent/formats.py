@@ -11,6 +11,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+LINEAR = ("NV12", "NM12", "YU12", "YM12", "NV21", "NM21", "YV12", "YM21")
+"""Raw formats whose pixels lie row by row, 4:2:0 with 8 bits; the first that a decoder has is taken."""
+
 STATELESS = ("S264", "S265", "MG2S", "VP8F", "VP9F", "AV1F", "SFWH")
 """Coded formats of the stateless API (Linux, include/uapi/linux/videodev2.h, "Parsed ...")."""
 
@@ -29,6 +32,32 @@ def decoder_formats(node: str, width: int = 1920, height: int = 1080) -> dict[st
             "api": "stateless" if names and all(parsed) else "stateful",
             "coded": {fourcc: _coded(device, fourcc, width, height) for fourcc in names},
         }
+    finally:
+        device.close()
+
+
+def linear(queue: v4l2.Queue) -> str:
+    """Return the first of `LINEAR` that a CAPTURE queue offers now; ``OSError`` EMEDIUMTYPE without one."""
+    offered = [fourcc for fourcc, _ in queue.formats()]
+    found = next((fourcc for fourcc in LINEAR if fourcc in offered), None)
+    if found is None:
+        raise OSError(
+            errno.EMEDIUMTYPE, f"the decoder offers no linear format, only {', '.join(offered) or 'none'}"
+        )
+    return found
+
+
+def frame_format(
+    node: str, coded: str, width: int, height: int, capture: str | None = None
+) -> dict[str, Any]:
+    """Return what `v4l2.Queue.format` says of the decoded frames of a stream, before any of it was fed.
+
+    ``capture``: their format, by default the first of `LINEAR` that there is. Raises as `v4l2.Device`.
+    """
+    device = v4l2.Device(node)
+    try:
+        device.output.set_format(coded, width, height)
+        return device.capture.set_format(capture or linear(device.capture), width, height)
     finally:
         device.close()
 
@@ -79,11 +108,7 @@ def _tried(queue: v4l2.Queue, fourcc: str, width: int, height: int) -> dict[str,
     pix = request.fmt.pix_mp if queue.mplane else request.fmt.pix
     pix.width, pix.height, pix.pixelformat, pix.field = width, height, v.fourcc(fourcc), v.FIELD_NONE
     v.TRY_FMT(queue.fd, request)
-    if v.fourcc_name(pix.pixelformat) != fourcc:
-        raise OSError(errno.EINVAL, f"VIDIOC_TRY_FMT: {fourcc} became {v.fourcc_name(pix.pixelformat)}")
-    planes = [pix.plane_fmt[index] for index in range(pix.num_planes)] if queue.mplane else [pix]
-    return {
-        "width": pix.width,
-        "height": pix.height,
-        "planes": [{"bytesperline": one.bytesperline, "sizeimage": one.sizeimage} for one in planes],
-    }
+    found = v4l2.described(request, queue.mplane)
+    if found["pixelformat"] != fourcc:
+        raise OSError(errno.EINVAL, f"VIDIOC_TRY_FMT: {fourcc} became {found['pixelformat']}")
+    return {name: found[name] for name in ("width", "height", "planes")}

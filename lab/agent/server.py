@@ -29,6 +29,7 @@ CALLS = {
     "rebind": "modules",
     "decoders": "v4l2",
     "decoder_formats": "formats",
+    "frame_format": "formats",
     "run": "run",
     "start": "run",
     "finish": "run",

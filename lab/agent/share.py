@@ -35,10 +35,11 @@ def share(
     stream: bytes,
     sizes: list[int],
     allocator: str,
-    capture: str = "NV12",
+    capture: str | None = None,
     node: str | None = None,
     device: str | None = None,
     coded: str | None = None,
+    size: list[int] | None = None,
     copy_control: bool = False,
     handles: list[int] | None = None,
     buffers: int = 1,
@@ -48,17 +49,20 @@ def share(
     """Decode ``stream`` into buffers of ``allocator`` and return the raw evidence.
 
     ``sizes``: bytes of each frame within ``stream``. ``node`` or ``device``: the decoder; a device without a
-    node is evidence of stage ``probe``. ``coded``: format of the stream, by default the decoder's first
-    compressed one. ``copy_control``: decode into the decoder's own buffer and copy by CPU. ``handles``:
-    buffers to use instead of new ones. ``buffers``: CAPTURE buffers, at least what the decoder wants.
-    ``canary``: byte that fills a buffer before each decoding. ``timeout``: seconds without progress.
+    node is evidence of stage ``probe``. ``capture``, ``coded``, ``size``: `decoder.Decoder.start`.
+    ``copy_control``: decode into the decoder's own buffer and copy by CPU. ``handles``: buffers to use
+    instead of new ones, a dma-buf for each memory plane. ``buffers``: CAPTURE buffers, at least what the
+    decoder wants. ``canary``: byte that fills a buffer before each decoding. ``timeout``: seconds without
+    progress.
 
     A refusal by the kernel is evidence, not an exception: ``stage``, ``errno`` and ``message`` say where it
     ended. Beside the keys of `watch.Watch.evidence` the evidence has ``allocator``, ``importer``, ``iommu``
-    (`iommu.iommu`), ``format`` (`Decoder.start`), ``buffer`` and ``buffers`` (`DmaBuf.describe`), ``pages``,
-    ``attachments``, ``frames`` ({index, buffer, error_flag, bytesused, data}), ``copies`` (``None``: no such
-    source on this path), ``canary``, ``times`` (seconds; ``decode`` includes reading and refilling by CPU).
-    A source that this kernel does not have is ``None`` and named in ``missing``.
+    (`iommu.iommu`), ``format`` (`Decoder.start`) and ``formats`` (more than one where the resolution
+    changed), ``buffer`` and ``buffers`` (`DmaBuf.describe`; of all formats, one for each memory plane),
+    ``pages``, ``attachments``, ``frames`` ({index, buffer, format: its index, error_flag, bytesused, sizes:
+    bytes of each memory plane, data: all of them}), ``copies`` (``None``: no such source on this path),
+    ``canary``, ``times`` (seconds; ``decode`` includes reading and refilling by CPU). A source that this
+    kernel does not have is ``None`` and named in ``missing``.
     """
     if sum(sizes) != len(stream) or not sizes or min(sizes) <= 0:
         raise ValueError(
@@ -70,13 +74,13 @@ def share(
     if copy_control and allocator == OWN and given is None:
         raise ValueError("copy_control copies out of the decoder's own buffer: choose another allocator")
     frames = []
-    for size in sizes:
-        frames.append(stream[:size])
-        stream = stream[size:]
+    for length in sizes:
+        frames.append(stream[:length])
+        stream = stream[length:]
     importer = device if device is not None else device_of(str(node))
     experiment = Experiment(importer, allocator, copy_control, given, buffers, canary)
     try:
-        return experiment.run(node, frames, capture, coded, timeout)
+        return experiment.run(node, frames, timeout, capture=capture, coded=coded, size=size)
     finally:
         experiment.close()
 
@@ -106,27 +110,31 @@ class Experiment:
         self.decoder: Decoder | None = None
         self.made: list[DmaBuf] = []  # everything that has to be closed in the end
         self.own: list[DmaBuf] = []  # what the decoder writes, where that is its own memory
-        self.targets: list[DmaBuf] = []  # what the consumer reads
+        self.targets: list[DmaBuf] = []  # what the consumer reads, a dma-buf for each memory plane
+        self.used: list[DmaBuf] = []  # those, and the ones of before the resolution changed
         self.attachments: list[str] | None = None
-        self.format: dict[str, Any] | None = None
+        self.formats: list[dict[str, Any]] = []
         self.frames: list[dict[str, Any]] = []
         self.times: dict[str, float] = {}
 
-    def run(
-        self, node: str | None, frames: list[bytes], capture: str, coded: str | None, timeout: float
-    ) -> dict[str, Any]:
+    @property
+    def planes(self) -> list[int]:
+        """Bytes of each memory plane of a frame, as the format is now."""
+        return [plane["sizeimage"] for plane in self.formats[-1]["planes"]]
+
+    def run(self, node: str | None, frames: list[bytes], timeout: float, **stream: Any) -> dict[str, Any]:
         """Go as far as it goes and return the evidence. Exceptions are ours or the caller's mistakes."""
         iommu_found = iommu(self.importer)
         code, message = None, ""
         try:
-            self._decode_into_buffers(node or node_of(self.importer), frames, capture, coded, timeout)
+            self._decode_into_buffers(node or node_of(self.importer), frames, timeout, stream)
             self.stage = "done"
         except UnavailableError as error:
             code, message = errno.ENODEV, str(error)
         except OSError as error:
             code, message = error.errno, error.strerror or str(error)
         evidence = self.watch.evidence()
-        if self.targets and self.attachments is None:
+        if self.used and self.attachments is None:
             evidence["missing"].append("debugfs:dma_buf/bufinfo")
         return evidence | {
             "stage": self.stage,
@@ -135,10 +143,11 @@ class Experiment:
             "allocator": self.name,
             "importer": self.importer,
             "iommu": iommu_found,
-            "format": self.format,
-            "buffer": self.targets[0].describe() if self.targets else None,
-            "buffers": [buffer.describe() for buffer in self.targets],
-            "pages": self.targets[0].pages if self.targets else None,
+            "format": self.formats[0] if self.formats else None,
+            "formats": self.formats,
+            "buffer": self.used[0].describe() if self.used else None,
+            "buffers": [buffer.describe() for buffer in self.used],
+            "pages": self.used[0].pages if self.used else None,
             "attachments": self.attachments,
             "frames": self.frames,
             "copies": None,
@@ -147,23 +156,41 @@ class Experiment:
         }
 
     def _decode_into_buffers(
-        self, node: str | None, frames: list[bytes], capture: str, coded: str | None, timeout: float
+        self, node: str | None, frames: list[bytes], timeout: float, stream: dict[str, Any]
     ) -> None:
         if node is None:
             raise OSError(*self._why_no_node())
         decoder = self.decoder = Decoder(node, timeout)
         self.stage = "setup"
-        self.format = decoder.start(frames, capture, coded)
-        self.count = max(self.count, decoder.min_buffers())
-        if self.own_buffers:
-            self._queue_own(decoder)
-        else:
-            self._import(decoder)
-        self.stage = "decode"
+        self._queue_buffers(decoder, decoder.start(frames, **stream))
         began = time.monotonic()
         decoder.device.capture.on()
-        decoder.decode(self._deliver)
+        decoder.decode(self._deliver, self._renew)
         self.times["decode"] = time.monotonic() - began
+
+    def _queue_buffers(self, decoder: Decoder, frame_format: dict[str, Any]) -> None:
+        """Provide buffers of a format and queue them; what is done with them is stage ``decode``."""
+        self.formats.append(frame_format)
+        self.count = max(self.count, decoder.min_buffers())
+        self.targets = []
+        try:
+            if self.own_buffers:
+                self._queue_own(decoder)
+            else:
+                self._import(decoder)
+        finally:
+            self.used += self.targets  # a refused buffer, too
+        self.stage = "decode"
+
+    def _renew(self) -> None:
+        """Give back the buffers of the old resolution, and provide those of the new one."""
+        assert self.decoder is not None
+        if self.given is not None:
+            raise OSError(errno.EMEDIUMTYPE, "the resolution changed, and the buffers were given")
+        queue = self.decoder.device.capture
+        queue.request(0, queue.memory)
+        self.own = []
+        self._queue_buffers(self.decoder, self.decoder.capture_format())
 
     def _why_no_node(self) -> tuple[int, str]:
         known = probe_error(kmsg(last=1 << 20), self.importer)
@@ -177,10 +204,9 @@ class Experiment:
             buffers = self.given
         else:
             assert self.allocator is not None
-            assert self.format is not None
             buffers = []
-            for _ in range(self.count):
-                buffers.append(self.allocator.allocate(self.format["sizeimage"]))
+            for size in self.planes * self.count:
+                buffers.append(self.allocator.allocate(size))
                 self.made.append(buffers[-1])
         for buffer in buffers:
             buffer.fill(self.canary)
@@ -192,17 +218,16 @@ class Experiment:
         queue = decoder.device.capture
         if self.copy:
             self.targets = self._allocate()
-            assert self.format is not None
-            if (room := min(buffer.size for buffer in self.targets)) < self.format["sizeimage"]:
-                raise OSError(
-                    errno.EMSGSIZE, f"a frame needs {self.format['sizeimage']} bytes, a buffer has {room}"
-                )
+            if (room := min(buffer.size for buffer in self.targets)) < max(self.planes):
+                raise OSError(errno.EMSGSIZE, f"a frame needs {max(self.planes)} bytes, a buffer has {room}")
         self.stage = "allocate"
         began = time.monotonic()
-        for index in range(queue.request(self.count, v.MEMORY_MMAP)):
-            self.own.append(DmaBuf(queue.export(index)))
-            self.made.append(self.own[-1])
-            self.own[-1].fill(self.canary)
+        count = queue.request(self.count, v.MEMORY_MMAP)
+        for index in range(count):
+            for plane in range(queue.planes):
+                self.own.append(DmaBuf(queue.export(index, plane)))
+                self.made.append(self.own[-1])
+                self.own[-1].fill(self.canary)
         self.times.setdefault("allocate", time.monotonic() - began)
         if not self.copy:
             self.targets = self.own
@@ -211,7 +236,7 @@ class Experiment:
                 errno.EINVAL, f"the decoder wants {len(self.own)} buffers, {len(self.targets)} are there"
             )
         self.stage = "import"
-        for index in range(len(self.own)):
+        for index in range(count):
             queue.queue(index)
         self.attachments = attachments(self.targets[0].inode)
 
@@ -220,16 +245,18 @@ class Experiment:
         queue = decoder.device.capture
         for left in reversed(range(ATTEMPTS)):
             self.targets = self._allocate()
+            there = len(self.targets) // queue.planes
+            if there < self.count:
+                self.stage = "setup"  # nobody was asked to import anything
+                raise OSError(errno.EINVAL, f"the decoder wants {self.count} buffers, {there} are there")
             self.stage = "import"
-            wanted = queue.request(len(self.targets), v.MEMORY_DMABUF)
-            if wanted > len(self.targets):
-                raise OSError(
-                    errno.EINVAL, f"the queue wants {wanted} buffers, {len(self.targets)} are there"
-                )
+            wanted = queue.request(there, v.MEMORY_DMABUF)
+            if wanted > there:
+                raise OSError(errno.EINVAL, f"the queue wants {wanted} buffers, {there} are there")
             began = time.monotonic()
             try:
-                for index, buffer in enumerate(self.targets):
-                    queue.queue(index, buffer.fd)
+                for index in range(there):
+                    queue.queue(index, [buffer.fd for buffer in self._of(index)])
             finally:
                 self.times["import"] = time.monotonic() - began
                 self.attachments = attachments(self.targets[0].inode)
@@ -251,28 +278,37 @@ class Experiment:
             return False
         return any(buffer.runs == 1 and buffer.size > 4096 for buffer in self.targets)
 
+    def _of(self, index: int, buffers: list[DmaBuf] | None = None) -> list[DmaBuf]:
+        """Return the dma-bufs of one V4L2 buffer, one for each memory plane."""
+        count = len(self.formats[-1]["planes"])
+        return (self.targets if buffers is None else buffers)[index * count : (index + 1) * count]
+
     def _deliver(self, done: Done) -> None:
         """Read a decoded frame as the consumer does, then give the buffer back to the decoder."""
         assert self.decoder is not None
-        assert self.format is not None
-        target = self.targets[done.index]
-        size = min(done.bytesused or self.format["sizeimage"], target.size)
+        targets = self._of(done.index)
+        written = self._of(done.index, self.own)
+        used = zip(targets, done.planes, self.planes, strict=True)
+        sizes = [min(bytesused or room, target.size) for target, bytesused, room in used]
         if self.copy:
-            target.write(self.own[done.index].read(size))
+            for target, source, size in zip(targets, written, sizes, strict=True):
+                target.write(source.read(size))
         self.frames.append(
             {
                 "index": len(self.frames),
                 "buffer": done.index,
+                "format": len(self.formats) - 1,
                 "error_flag": done.error,
                 "bytesused": done.bytesused,
-                "data": target.read(size),
+                "sizes": sizes,
+                "data": b"".join(target.read(size) for target, size in zip(targets, sizes, strict=True)),
             }
         )
         if not done.last:
-            target.fill(self.canary)
-            if self.copy:
-                self.own[done.index].fill(self.canary)
-            self.decoder.device.capture.queue(done.index, None if self.own_buffers else target.fd)
+            for buffer in [*targets, *written] if self.copy else targets:
+                buffer.fill(self.canary)
+            fds = None if self.own_buffers else [target.fd for target in targets]
+            self.decoder.device.capture.queue(done.index, fds)
 
     def close(self) -> None:
         """Close everything, the decoder first, so that it holds no buffer."""

@@ -1,6 +1,7 @@
 """V4L2 memory-to-memory devices: formats, buffers, streaming, events. Single- and multi-planar API alike.
 
-Formats whose pixels lie in several memory planes are refused: every buffer here is one dma-buf.
+A buffer has as many memory planes as its format, each of which is a dma-buf of its own; one with the
+single-planar API.
 """
 
 from __future__ import annotations
@@ -42,26 +43,32 @@ def insist(request: Request, fd: int, argument: Any) -> None:
 
 
 class Done:
-    """A dequeued buffer."""
+    """A dequeued buffer. ``planes``: bytes used of each memory plane, ``bytesused`` of all of them."""
 
-    __slots__ = ("bytesused", "error", "index", "last", "sequence")
+    __slots__ = ("bytesused", "error", "index", "last", "planes", "sequence")
 
-    def __init__(self, index: int, bytesused: int, flags: int, sequence: int) -> None:
+    def __init__(self, index: int, planes: list[int], flags: int, sequence: int) -> None:
         self.index = index
-        self.bytesused = bytesused
+        self.planes = planes
+        self.bytesused = sum(planes)
         self.error = bool(flags & v.BUF_FLAG_ERROR)
         self.last = bool(flags & v.BUF_FLAG_LAST)
         self.sequence = sequence
 
 
 class Queue:
-    """One direction of a device. ``memory`` is MMAP or DMABUF, as last requested."""
+    """One direction of a device.
+
+    ``memory`` is MMAP or DMABUF, as last requested; ``planes``: memory planes of a buffer, as the format was
+    when it was last looked at.
+    """
 
     def __init__(self, fd: int, kind: int) -> None:
         self.fd = fd
         self.kind = kind
         self.mplane = kind in (v.BUF_TYPE_VIDEO_CAPTURE_MPLANE, v.BUF_TYPE_VIDEO_OUTPUT_MPLANE)
         self.memory = v.MEMORY_MMAP
+        self.planes = 1
 
     def formats(self) -> list[tuple[str, bool]]:
         """Return (fourcc, compressed) of each format."""
@@ -78,10 +85,16 @@ class Queue:
         return found
 
     def format(self) -> dict[str, Any]:
-        """Return ``pixelformat`` (fourcc), ``width``, ``height``, ``bytesperline``, ``sizeimage``."""
+        """Return ``pixelformat`` (fourcc), ``width``, ``height`` and ``planes``.
+
+        ``planes``: ``bytesperline`` and ``sizeimage`` of each memory plane; beside it, under the same names,
+        the first one's bytes of a row and the bytes of all of them.
+        """
         request = v.v4l2_format(type=self.kind)
         v.G_FMT(self.fd, request)
-        return self._described(request)
+        found = described(request, self.mplane)
+        self.planes = len(found["planes"])
+        return found
 
     def set_format(
         self, pixelformat: str, width: int = 0, height: int = 0, sizeimage: int = 0
@@ -92,28 +105,16 @@ class Queue:
         pix.width, pix.height, pix.pixelformat = width, height, v.fourcc(pixelformat)
         pix.field = v.FIELD_NONE
         if self.mplane:
-            pix.num_planes = 1
+            pix.num_planes = 1  # the driver says how many the format has
             pix.plane_fmt[0].sizeimage = sizeimage
         else:
             pix.sizeimage = sizeimage
         insist(v.S_FMT, self.fd, request)
-        described = self._described(request)
-        if described["pixelformat"] != pixelformat:
-            raise OSError(errno.EINVAL, f"VIDIOC_S_FMT: {pixelformat} became {described['pixelformat']}")
-        return described
-
-    def _described(self, request: Any) -> dict[str, Any]:
-        pix = request.fmt.pix_mp if self.mplane else request.fmt.pix
-        if self.mplane and pix.num_planes != 1:
-            raise ValueError(f"{v.fourcc_name(pix.pixelformat)} has {pix.num_planes} memory planes, not one")
-        plane = pix.plane_fmt[0] if self.mplane else pix
-        return {
-            "pixelformat": v.fourcc_name(pix.pixelformat),
-            "width": pix.width,
-            "height": pix.height,
-            "bytesperline": plane.bytesperline,
-            "sizeimage": plane.sizeimage,
-        }
+        found = described(request, self.mplane)
+        if found["pixelformat"] != pixelformat:
+            raise OSError(errno.EINVAL, f"VIDIOC_S_FMT: {pixelformat} became {found['pixelformat']}")
+        self.planes = len(found["planes"])
+        return found
 
     def request(self, count: int, memory: int) -> int:
         """Ask for buffers and return how many there are; 0 frees all."""
@@ -122,44 +123,48 @@ class Queue:
         self.memory = memory
         return int(request.count)
 
-    def _buffer(self, index: int = 0) -> tuple[Any, Any]:
-        """Return a v4l2_buffer and the object that has its length, bytesused and m: its plane or itself."""
+    def _buffer(self, index: int = 0) -> tuple[Any, list[Any]]:
+        """Return a v4l2_buffer and what has length, bytesused and m: each of its planes, or itself."""
         buffer = v.v4l2_buffer(index=index, type=self.kind, memory=self.memory)
         if not self.mplane:
-            return buffer, buffer
-        plane = (v.v4l2_plane * v.VIDEO_MAX_PLANES)()
-        buffer.m.planes = plane
-        buffer.length = 1
-        return buffer, plane[0]
+            return buffer, [buffer]
+        planes = (v.v4l2_plane * v.VIDEO_MAX_PLANES)()
+        buffer.m.planes = planes
+        buffer.length = self.planes
+        return buffer, list(planes[: self.planes])
 
     def map(self, index: int) -> mmap.mmap:
-        """Map an MMAP buffer."""
-        buffer, plane = self._buffer(index)
-        if self.mplane:
-            buffer.length = v.VIDEO_MAX_PLANES
+        """Map the first plane of an MMAP buffer."""
+        buffer, planes = self._buffer(index)
         v.QUERYBUF(self.fd, buffer)
-        offset = plane.m.mem_offset if self.mplane else buffer.m.offset
-        return mmap.mmap(self.fd, plane.length, offset=offset)
+        offset = planes[0].m.mem_offset if self.mplane else buffer.m.offset
+        return mmap.mmap(self.fd, planes[0].length, offset=offset)
 
-    def export(self, index: int) -> int:
-        """Export an MMAP buffer; returns a dma-buf file descriptor. Each call makes another dma-buf."""
-        request = v.v4l2_exportbuffer(type=self.kind, index=index, flags=os.O_RDWR | os.O_CLOEXEC)
+    def export(self, index: int, plane: int = 0) -> int:
+        """Export a plane of an MMAP buffer; returns a dma-buf file descriptor, each call another one."""
+        request = v.v4l2_exportbuffer(
+            type=self.kind, index=index, plane=plane, flags=os.O_RDWR | os.O_CLOEXEC
+        )
         v.EXPBUF(self.fd, request)
         return int(request.fd)
 
-    def queue(self, index: int, fd: int | None = None, bytesused: int = 0) -> None:
-        """Queue an MMAP buffer, or a dma-buf with its whole size (length 0 means that)."""
-        buffer, plane = self._buffer(index)
-        plane.bytesused = bytesused
-        if fd is not None:
-            plane.m.fd = fd
+    def queue(self, index: int, fds: list[int] | None = None, bytesused: int = 0) -> None:
+        """Queue an MMAP buffer, or a dma-buf a plane, each with its whole size (length 0 means that).
+
+        ``bytesused``: of the first plane.
+        """
+        buffer, planes = self._buffer(index)
+        planes[0].bytesused = bytesused
+        if fds is not None:
+            for plane, fd in zip(planes, fds, strict=True):
+                plane.m.fd = fd
             if not self.mplane:
                 buffer.length = 0
         v.QBUF(self.fd, buffer)
 
     def dequeue(self) -> Done | None:
         """Take a finished buffer; ``None`` if there is none yet. ``OSError`` EPIPE after the last one."""
-        buffer, plane = self._buffer()
+        buffer, planes = self._buffer()
         try:
             v.DQBUF(self.fd, buffer)
         except BlockingIOError:
@@ -168,7 +173,7 @@ class Queue:
             if error.errno == errno.EAGAIN:
                 return None
             raise
-        return Done(buffer.index, plane.bytesused, buffer.flags, buffer.sequence)
+        return Done(buffer.index, [plane.bytesused for plane in planes], buffer.flags, buffer.sequence)
 
     def on(self) -> None:
         """Start streaming."""
@@ -177,6 +182,20 @@ class Queue:
     def off(self) -> None:
         """Stop streaming and take all buffers back; allowed in any state."""
         insist(v.STREAMOFF, self.fd, ctypes.c_int(self.kind))
+
+
+def described(request: v.v4l2_format, mplane: bool) -> dict[str, Any]:
+    """Return a v4l2_format as `Queue.format` does."""
+    pix = request.fmt.pix_mp if mplane else request.fmt.pix
+    planes = [pix.plane_fmt[index] for index in range(pix.num_planes)] if mplane else [pix]
+    return {
+        "pixelformat": v.fourcc_name(pix.pixelformat),
+        "width": pix.width,
+        "height": pix.height,
+        "bytesperline": planes[0].bytesperline,
+        "sizeimage": sum(plane.sizeimage for plane in planes),
+        "planes": [{"bytesperline": plane.bytesperline, "sizeimage": plane.sizeimage} for plane in planes],
+    }
 
 
 class Device:

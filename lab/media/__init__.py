@@ -8,6 +8,20 @@ from lab.media.decoder import decode
 from lab.media.encoder import encode
 from lab.media.frame import Frame, Plane
 from lab.media.header import Header, MediaError, scan
-from lab.media.stream import Stream, sample
+from lab.media.layout import FrameLayout
+from lab.media.stream import Coded, Recorded, Stream, sample
 
-__all__ = ["Frame", "Header", "MediaError", "Plane", "Stream", "decode", "encode", "sample", "scan"]
+__all__ = [
+    "Coded",
+    "Frame",
+    "FrameLayout",
+    "Header",
+    "MediaError",
+    "Plane",
+    "Recorded",
+    "Stream",
+    "decode",
+    "encode",
+    "sample",
+    "scan",
+]

@@ -90,6 +90,16 @@ class Frame:
         chroma[1::2] = cr
         return luma + bytes(chroma)
 
+    @cached_property
+    def i420(self) -> bytes:
+        """The visible pixels: luma, Cb, Cr without a gap, sizes of chroma rounded up.
+
+        Samples that the codec never writes, which odd sizes have, are zero as in ``pack``.
+        """
+        half = (self.width + 1) // 2, (self.height + 1) // 2
+        rows = self.y.cropped(self.width, self.height, 0)
+        return b"".join([*rows, *self.cb.cropped(*half, 0), *self.cr.cropped(*half, 0)])
+
     def nv12(self) -> bytes:
         """``pack("NV12")``."""
         return self.pack("NV12")

@@ -1,4 +1,7 @@
-"""A stream together with the frames that it must decode to."""
+"""A stream together with the frames that it must decode to.
+
+What a test feeds to a decoder is a `Coded`: FWHT made here, or a file whose pictures another decoder gave.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
 from lab.base.errors import ConfigError
 from lab.media import patterns
@@ -27,6 +30,50 @@ def named(path: Path) -> Iterator[None]:
         yield
     except MediaError as error:
         raise ConfigError(error.message, file=path) from None
+
+
+class Coded(Protocol):
+    """A stream in pieces of which a decoder's OUTPUT buffers get one each, and the pictures in it.
+
+    ``coded``: its V4L2 fourcc. ``sizes``: bytes of each piece. ``shapes``: visible width and height of each
+    picture, in the order of display, and ``pictures``: their pixels in I420 (`lab.media.layout`).
+    """
+
+    @property
+    def name(self) -> str:
+        """In a few words."""
+
+    @property
+    def coded(self) -> str:
+        """FWHT, H264, HEVC, VP80, VP90."""
+
+    @property
+    def data(self) -> bytes:
+        """All of it."""
+
+    @property
+    def sizes(self) -> list[int]:
+        """Bytes of the pieces."""
+
+    @property
+    def shapes(self) -> list[tuple[int, int]]:
+        """Width and height of the pictures."""
+
+    @property
+    def pictures(self) -> list[bytes]:
+        """Their pixels."""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A `Coded` whose pictures were decoded elsewhere."""
+
+    name: str
+    coded: str
+    data: bytes
+    sizes: list[int]
+    shapes: list[tuple[int, int]]
+    pictures: list[bytes]
 
 
 @dataclass(frozen=True)
@@ -62,6 +109,26 @@ class Stream:
     def frames(self) -> list[Frame]:
         """The frames by the reference decoder."""
         return list(decode(self.data))
+
+    @property
+    def name(self) -> str:
+        """As in "FWHT 64x64"."""
+        return f"FWHT {'x'.join(map(str, self.shapes[0]))}"
+
+    @property
+    def coded(self) -> str:
+        """The fourcc."""
+        return "FWHT"
+
+    @property
+    def shapes(self) -> list[tuple[int, int]]:
+        """Visible width and height of each frame."""
+        return [(frame.width, frame.height) for frame in self.frames]
+
+    @property
+    def pictures(self) -> list[bytes]:
+        """The visible pixels of each frame, in I420."""
+        return [frame.i420 for frame in self.frames]
 
     def references(self, fourcc: str, *, stride: int | None = None, height: int | None = None) -> list[bytes]:
         """What a CAPTURE buffer must hold after each frame (see ``Frame.pack``)."""

@@ -190,7 +190,7 @@ _FACTS: tuple[tuple[str, str, Any], ...] = (
 _PLAIN: tuple[tuple[str, Any], ...] = (("stage", "done"), ("missing", []), ("tolerance", 0))
 """What is not worth a line."""
 
-_SHOWN = {"frames", "format", "maps", "fault_lines", "kmsg", "path"}
+_SHOWN = {"frames", "format", "formats", "maps", "fault_lines", "kmsg", "path"}
 
 
 def _facts(found: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -224,8 +224,10 @@ def _pictures(found: Mapping[str, Any]) -> list[Picture]:
 def _picture(frame: Mapping[str, Any], form: Mapping[str, Any]) -> Picture | None:
     """None where the frame came without its bytes, or is what it should be."""
     try:
+        # The frame itself says what its bytes are; in older results it lies as the decoder wrote it, in rows
+        # that may be longer than the picture is wide.
+        form = frame.get("picture") or form
         fourcc = str(form.get("fourcc") or form["pixelformat"])
-        # Frame and reference lie as the decoder wrote them; its rows may be longer than the picture is wide.
         width, height = int(form.get("bytesperline") or form["width"]), int(form["height"])
         actual = base64.b64decode(frame["data"], validate=True)
         wanted = base64.b64decode(frame["reference"], validate=True) if frame.get("reference") else None

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import replace
 
 from lab.base.errors import BoardError
 from lab.base.words import Verdict
 from lab.boards import load_target
-from lab.media import Stream
+from lab.media import FrameLayout, Stream
+from lab.media.layout import interleaved
 from lab.runs.devices import Decoder, Share
 from lab.runs.lab import Lab, place_from_environment
 from lab.runs.record import Attempt
@@ -20,7 +21,7 @@ SECONDS_A_FRAME = 10.0
 
 
 def decode_on(name: str, mode: str | None, allocator: Allocator, stream: Stream) -> Share:
-    """Boot target ``name`` in ``mode`` (None: its first); decode ``stream`` as NV12 with its first decoder.
+    """Boot target ``name`` in ``mode`` (None: its first); decode ``stream`` with its first decoder.
 
     Raises ConfigError for an unknown target or mode, LabError where the lab fails, BoardError where the
     board refuses the buffer or the stream: it says which, and why.
@@ -56,10 +57,10 @@ def _check(share: Share, where: str) -> None:
 
 def packed(share: Share, stream: Stream) -> Iterator[bytes]:
     """The frames of ``share`` in the layout of `lab.media.Frame.nv12`: coded size, no gap between rows."""
-    layout: dict[str, Any] = share.raw["format"]
-    stride, rows = layout["bytesperline"], layout["height"]
-    for data, frame in zip(share.frames, stream.frames, strict=True):
-        width, height = frame.coded
-        luma = [data[row * stride : row * stride + width] for row in range(height)]
-        chroma = [data[(rows + row) * stride : (rows + row) * stride + width] for row in range(height // 2)]
-        yield b"".join(luma + chroma)
+    layouts = [
+        FrameLayout.of(found, frame.coded)
+        for found, frame in zip(share.raw["formats"], stream.frames, strict=False)
+    ]
+    for frame, picture in zip(share.raw["frames"], stream.frames, strict=True):
+        whole = replace(layouts[frame["format"]], visible=(0, 0, *picture.coded))
+        yield interleaved(whole.pixels(frame["data"], frame["sizes"]), *picture.coded)

@@ -1,16 +1,21 @@
-"""What a suite holds in its hands: a decoder of the booted board, and what a share turned out to be."""
+"""What a suite holds in its hands: a decoder of the booted board, and what a share turned out to be.
+
+Frames are compared as the pixels that are to be seen; where they lie in a buffer, the decoder's driver says.
+"""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
+from lab.base.errors import LabError
 from lab.base.words import IommuMode, Verdict
 from lab.boards import Board
 from lab.boards.facts import Decoder as DecoderEntry
-from lab.media import Stream
+from lab.media import Coded, FrameLayout
 from lab.runs.record import Attempt
 from lab.sharing import (
     Allocator,
@@ -36,12 +41,16 @@ LUCKY_TRIES = 3
 
 @dataclass(frozen=True)
 class Share:
-    """One share, judged and held against the constraint model. ``raw``: the agent's evidence."""
+    """One share, judged and held against the constraint model. ``raw``: the agent's evidence.
+
+    ``pictures``: the visible pixels of each frame as the consumer read them, in I420.
+    """
 
     allocator: Allocator
     judgement: Judgement
     outcome: Outcome
     raw: dict[str, Any]
+    pictures: list[bytes]
 
     @property
     def verdict(self) -> Verdict:
@@ -52,11 +61,6 @@ class Share:
     def as_expected(self) -> bool:
         """Whether that is what the constraint model derives for this boot, errno of a refusal included."""
         return self.outcome.passed
-
-    @property
-    def frames(self) -> list[bytes]:
-        """The frames as the consumer read them."""
-        return [frame["data"] for frame in self.raw["frames"]]
 
     def explain(self) -> str:
         """Why the verdict is what it is, in one line."""
@@ -89,28 +93,49 @@ class Decoder:
         found = {item["device"]: str(item["node"]) for item in self.board.agent.call("decoders")}
         return found.get(self.entry.device)
 
-    def share(self, stream: Stream, *, call_timeout: float = SHARE_TIMEOUT, **options: Any) -> dict[str, Any]:
+    def layout(self, stream: Coded, capture: str | None = None) -> FrameLayout:
+        """How its driver lays out frames of ``stream``, asked before anything is decoded.
+
+        ``capture``: their fourcc, by default the first one with pixels in rows that it offers. Raises
+        LabError where the decoder has no node.
+        """
+        node = self.node
+        if node is None:
+            raise LabError(f"{self.entry.device} has no video node")
+        width, height = stream.shapes[0]
+        asked = {"node": node, "coded": stream.coded, "width": width, "height": height, "capture": capture}
+        return FrameLayout.of(self.board.agent.request("frame_format", asked, timeout=30), (width, height))
+
+    def share(self, stream: Coded, *, call_timeout: float = SHARE_TIMEOUT, **options: Any) -> dict[str, Any]:
         """Have the agent decode ``stream``, damaged or not; the raw evidence (`lab.agent.share.share`).
 
         ``call_timeout``: seconds for all of it.
         """
-        arguments = {"stream": stream.data, "sizes": stream.sizes, "device": self.entry.device, **options}
+        arguments = {
+            "stream": stream.data,
+            "sizes": stream.sizes,
+            "coded": stream.coded,
+            "size": list(stream.shapes[0]),
+            "device": self.entry.device,
+            **options,
+        }
         raw: dict[str, Any] = self.board.agent.request("share", arguments, timeout=call_timeout)
         return raw
 
     def decode_into(
         self,
         allocator: Allocator,
-        stream: Stream,
+        stream: Coded,
         *,
-        capture: str = "NV12",
+        capture: str | None = None,
         dma_mask: int | None = None,
         note: bool = True,
         **options: Any,
     ) -> Share:
         """Decode ``stream`` into buffers of ``allocator`` on the board; judge what happened, and note it.
 
-        ``capture``: fourcc of the raw format. ``dma_mask``: bits that the driver was told instead of
+        ``capture``: fourcc of the raw format, by default the first one with pixels in rows that the decoder
+        offers. ``dma_mask``: bits that the driver was told instead of
         the target's. ``note``: whether this share is the one that the test is about. ``options`` go
         to the agent (`lab.agent.share.share`).
         """
@@ -124,18 +149,15 @@ class Decoder:
                 copy_control=allocator.copy,
                 **options,
             )
-            layout = raw["format"] or {}
-            references = stream.references(
-                capture, stride=layout.get("bytesperline"), height=layout.get("height")
-            )
-            judgement = judge(Evidence.from_raw(raw), references)
-            size = layout.get("sizeimage") or len(references[0])
+            seen = seen_in(raw, stream)
+            judgement = judge(Evidence.from_raw(seen), stream.pictures)
+            size = largest_buffer(raw) or len(stream.pictures[0])
             outcome = settle(judgement, allocator, facts, memory, self.mode, size=size)
             if outcome.standing is not Standing.UNTESTED:
                 break
-        share = Share(allocator, judgement, outcome, raw)
+        share = Share(allocator, judgement, outcome, raw, [frame["data"] for frame in seen["frames"]])
         if note:
-            self.note(share, references)
+            self.note(share, stream)
         return share
 
     def facts(self, dma_mask: int | None = None) -> DecoderFacts:
@@ -148,7 +170,7 @@ class Decoder:
             behind_iommu=self.entry.behind_iommu,
         )
 
-    def note(self, share: Share, references: list[bytes]) -> None:
+    def note(self, share: Share, stream: Coded) -> None:
         """This share is the one that the test is about."""
         attempt = self._attempt
         attempt.verdict = share.verdict
@@ -158,25 +180,54 @@ class Decoder:
         attempt.expected_errno = share.outcome.expectation.errno
         attempt.expected_reason = share.outcome.expectation.reason
         keep = share.verdict in KEEP_PIXELS
-        attempt.evidence = {**share.raw, "frames": _frames(share.raw["frames"], references, keep=keep)}
+        attempt.evidence = {**share.raw, "frames": _frames(share, stream, keep=keep)}
         times = share.raw.get("times") or {}
         attempt.metrics.update({f"{stage}_seconds": seconds for stage, seconds in times.items()})
         if share.raw["stage"] == "done":
             attempt.metrics["frames_per_second"] = len(share.raw["frames"]) / times["decode"]
 
 
-def _frames(frames: list[dict[str, Any]], references: list[bytes], *, keep: bool) -> list[dict[str, Any]]:
+def seen_in(raw: dict[str, Any], stream: Coded) -> dict[str, Any]:
+    """The same evidence with the visible pixels of each frame in I420 instead of what lay in its buffers.
+
+    ``payload``: what the decoder writes into each buffer at least, padding included.
+    """
+    layouts = _layouts(raw, stream)
+    frames = [
+        {**frame, "data": layouts[frame["format"]].pixels(frame["data"], frame["sizes"])}
+        for frame in raw["frames"]
+    ]
+    sizes = [size for layout in layouts for size in layout.sizes]
+    return {**raw, "frames": frames, "payload": min(sizes, default=None)}
+
+
+def largest_buffer(raw: dict[str, Any]) -> int | None:
+    """Bytes of the largest dma-buf that the decoder's format asked for; None where it came to none."""
+    sizes = [plane["sizeimage"] for found in raw.get("formats") or () for plane in found["planes"]]
+    return max(sizes, default=None)
+
+
+def _layouts(raw: dict[str, Any], stream: Coded) -> list[FrameLayout]:
+    """How frames lie, for each format that the stream came to on its way."""
+    shapes = [shape for shape, _ in groupby(stream.shapes)]
+    found = raw.get("formats") or []
+    return [FrameLayout.of(one, shapes[min(index, len(shapes) - 1)]) for index, one in enumerate(found)]
+
+
+def _frames(share: Share, stream: Coded, *, keep: bool) -> list[dict[str, Any]]:
     """Frames for the record: hashes; with ``keep`` the pixels and their references, too, as base64."""
     noted = []
-    for frame in frames:
+    for frame, picture in zip(share.raw["frames"], share.pictures, strict=True):
         entry = {key: value for key, value in frame.items() if key != "data"}
-        entry["sha256"] = hashlib.sha256(frame["data"]).hexdigest()
-        if frame["index"] < len(references):
-            reference = references[frame["index"]]
+        entry["sha256"] = hashlib.sha256(picture).hexdigest()
+        if frame["index"] < len(stream.pictures):
+            reference = stream.pictures[frame["index"]]
             entry["reference_sha256"] = hashlib.sha256(reference).hexdigest()
             if keep:
+                width, height = stream.shapes[frame["index"]]
+                entry["picture"] = {"fourcc": "YU12", "width": width, "height": height}
                 entry["reference"] = base64.b64encode(reference).decode()
         if keep:
-            entry["data"] = base64.b64encode(frame["data"]).decode()
+            entry["data"] = base64.b64encode(picture).decode()
         noted.append(entry)
     return noted

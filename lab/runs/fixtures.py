@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -11,12 +11,14 @@ from lab.base.errors import LabError
 from lab.base.words import IommuMode
 from lab.boards import Board
 from lab.boards.facts import Decoder as DecoderEntry
-from lab.media import Stream, sample
+from lab.media import Coded, sample
+from lab.runs import streams
 from lab.runs.beside import MARK
 from lab.runs.crossings.crossing import Crossing
 from lab.runs.devices import Decoder
 from lab.runs.record import ATTEMPT
 from lab.runs.session import SESSION
+from lab.runs.undriven import why_undriven
 
 
 @pytest.fixture
@@ -64,10 +66,36 @@ def beside(request: pytest.FixtureRequest, decoder: Decoder) -> dict[str, Any]:
     return done
 
 
-@pytest.fixture(scope="session")
-def stream() -> Stream:
-    """One key frame of 64x64: two pages, the smallest buffer that can be scattered.
+@pytest.fixture
+def stream(decoder: Decoder) -> Coded:
+    """One key frame, the smallest that the decoder takes."""
+    return _for(decoder, streams.least)
 
-    The virtual decoder takes 0.4 s for it, so that a matrix costs seconds.
-    """
-    return sample(64, 64, count=1)
+
+@pytest.fixture
+def frames(decoder: Decoder) -> Callable[[int], Coded]:
+    """Called with a number: a small stream of as many frames, of which later ones build on earlier ones."""
+
+    def make(count: int) -> Coded:
+        return _for(decoder, streams.several, count)
+
+    return make
+
+
+@pytest.fixture
+def changing(decoder: Decoder) -> Coded:
+    """A stream whose resolution changes on the way."""
+    return _for(decoder, streams.changing)
+
+
+@pytest.fixture
+def sized(request: pytest.FixtureRequest, decoder: Decoder) -> Coded:
+    """A stream of each size that there is for the decoder."""
+    return _for(decoder, lambda entry, agent: streams.get(request.param))
+
+
+def _for(decoder: Decoder, choose: Callable[..., Coded], *words: Any) -> Coded:
+    """A stream; for a decoder that none gets into any one, for its test ends before that is used."""
+    if why_undriven(decoder.entry):
+        return sample(16, 16, count=1)
+    return choose(decoder.entry, decoder.board.agent, *words)

@@ -20,6 +20,8 @@ from lab.runs.beside import MARK, last
 from lab.runs.record import ATTEMPT, params
 
 EVERY_DECODER = "every_decoder"
+NONE = "none"
+"""What stands in a test's name where a decoder has nothing of a kind: its cell says why."""
 
 if TYPE_CHECKING:  # heavy, and not needed by a pytest that has no board
     from lab.runs.session import Session
@@ -115,6 +117,12 @@ class Hooks:
             if metafunc.definition.get_closest_marker(EVERY_DECODER) is None:
                 decoders = decoders[:1]
             metafunc.parametrize("decoder", decoders, ids=[d.name for d in decoders], indirect=True)
+            from lab.runs import streams
+
+            if "sized" in metafunc.fixturenames:
+                metafunc.parametrize("sized", streams.named(decoders[0]) or [NONE], indirect=True)
+            if "raw" in metafunc.fixturenames:
+                metafunc.parametrize("raw", streams.raw_formats(decoders[0]) or [NONE])
 
     def pytest_itemcollected(self, item: pytest.Item) -> None:
         """What the lab broke is tried again (`record.RETRIES`); a path's name is good for ``-k``."""
@@ -160,11 +168,16 @@ class Hooks:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> bool | None:
-        """A test whose decoder no stream gets into ends with that; its board is booted by now."""
-        from lab.runs.undriven import note, why_undriven
+        """A test whose decoder its stream does not get into ends with that; its board is booted by now."""
+        from lab.runs.undriven import note, why_no_path, why_not_taken, why_undriven
 
         decoder = params(pyfuncitem).get("decoder")
-        if decoder is None or pyfuncitem.get_closest_marker(MARK) or not (why := why_undriven(decoder)):
+        if decoder is None or pyfuncitem.get_closest_marker(MARK):
+            return None
+        why = why_undriven(decoder) or why_not_taken(pyfuncitem.funcargs)
+        if not why and pyfuncitem.get_closest_marker("path"):
+            why = why_no_path(decoder)
+        if not why:
             return None
         note(pyfuncitem.stash[ATTEMPT], decoder, why)
         return True

@@ -3,22 +3,45 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Mapping
+from typing import Any
 
 from lab.base.words import Verdict
 from lab.boards.facts import Decoder
+from lab.media import Recorded
+from lab.media.layout import CHROMA
+from lab.runs import streams
 from lab.runs.record import Attempt
-
-STREAM = "FWHT"
-"""What the suites' streams are."""
 
 
 def why_undriven(decoder: Decoder) -> str:
     """Why no stream of the suites gets into ``decoder``; empty where one does."""
     if decoder.api == "stateless":
         return f"{decoder.name} is stateless: it decodes by media requests, which the lab does not make"
-    if decoder.coded and STREAM not in decoder.coded:
-        return f"{decoder.name} takes {', '.join(decoder.coded)}, and the suites' streams are {STREAM}"
+    if not streams.codecs(decoder):
+        there = ", ".join((streams.FWHT, *streams.FILES))
+        return f"{decoder.name} takes {', '.join(decoder.coded)}, and there are streams of {there}"
+    if not streams.raw_formats(decoder):
+        return f"{decoder.name} decodes to {', '.join(decoder.raw)}, and none of these has its pixels in rows"
     return ""
+
+
+def why_no_path(decoder: Decoder) -> str:
+    """Why ``decoder`` is on no sharing path, which leads one dma-buf on; empty where it is on them."""
+    planes = [CHROMA[fourcc][0] for fourcc in streams.raw_formats(decoder)]
+    if 1 in planes:
+        return ""
+    found = ", ".join(decoder.raw)
+    return f"{decoder.name} decodes to {found}, frames of several dma-bufs; the paths lead one on"
+
+
+def why_not_taken(arguments: Mapping[str, Any]) -> str:
+    """Why the device does not take a file that is among a test's arguments; empty where it does."""
+    decoder = arguments.get("decoder")
+    files = [value for value in arguments.values() if isinstance(value, Recorded)]
+    if decoder is None or not files or (node := decoder.node) is None:
+        return ""
+    return next(filter(None, (streams.why_not(file, node, decoder.board.agent) for file in files)), "")
 
 
 def note(attempt: Attempt, decoder: Decoder, why: str) -> None:

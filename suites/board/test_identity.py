@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from lab.base.words import IommuMode, Verdict
-from lab.media import sample
 from lab.sharing import ALLOCATORS
 
 PAGE = 4096
@@ -41,9 +40,9 @@ def test_importer_is_attached_to_the_very_buffer(decoder, stream):
     assert not left, f"dma-bufs left behind: {left}"
 
 
-def test_import_is_paid_once_per_buffer(decoder):
+def test_import_is_paid_once_per_buffer(decoder, frames):
     """Frames that follow keep the mapping: import is paid once per buffer, not per frame."""
-    share = decoder.decode_into(ALLOCATORS["heap-cma"], sample(48, 32, count=3))
+    share = decoder.decode_into(ALLOCATORS["heap-cma"], frames(3))
     assert share.as_expected, share.explain()
     assert share.verdict == Verdict.ZERO_COPY, "contiguous memory below the mask is shared in every mode"
     assert len(share.raw["maps"]) == len(share.raw["buffers"]), share.raw["maps"]

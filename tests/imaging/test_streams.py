@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import subprocess
+from dataclasses import replace
 
 import pytest
 
-from lab.base.errors import ConfigError
+from lab.base.errors import ConfigError, LabError
 from lab.base.yamlfile import load as read
 from lab.imaging.builder import image_cache
-from lab.imaging.streams import StreamRecipe, ffmpeg, load, streams
+from lab.imaging.streams import StreamRecipe, ffmpeg, load, pictures, streams
 
 OTHERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 """Codec -> a software decoder that shares no code with ffmpeg's own, which gave the hashes."""
+
+PICTURES = {"h264": lambda head: head & 0x1F in (1, 5), "hevc": lambda head: head >> 1 & 0x3F < 32}
+"""Codec -> whether the NAL unit with this first byte is a slice; pictures of the streams have one each."""
 
 LARGE = 1920 * 1080
 
@@ -69,6 +74,45 @@ def test_a_damaged_stream_has_other_frames(found, program):
         for at in range(len(data) // 2, len(data), 97):
             data[at] ^= 0xFF
         assert decoded(program, one, bytes(data)) != list(one.frames), one.path.name
+
+
+def test_pieces_of_annex_b_hold_one_picture_each(found):
+    """By their NAL units' heads: what a stateful decoder must get is one access unit at a time."""
+    tried = [one for one in found if one.codec in PICTURES]
+    assert tried
+    for one in tried:
+        data, at = one.path.read_bytes(), 0
+        assert len(one.pieces) == len(one.frames), one.path.name
+        for offset, size in one.pieces:
+            assert offset == at, f"{one.path.name}: nothing between the pieces"
+            at += size
+            piece = data[offset:at]
+            assert piece.startswith((b"\0\0\1", b"\0\0\0\1")), one.path.name
+            heads = [piece[found.end()] for found in re.finditer(b"\0\0\1", piece)]
+            assert sum(map(PICTURES[one.codec], heads)) == 1, (one.path.name, offset)
+        assert at == len(data), one.path.name
+
+
+def test_pieces_of_ivf_are_its_frames(found):
+    """By the container's own table (https://wiki.multimedia.cx/index.php/Duck_IVF)."""
+    for one in [one for one in found if one.codec in OTHERS]:
+        data = one.path.read_bytes()
+        at = int.from_bytes(data[6:8], "little")
+        pieces = []
+        while at < len(data):
+            size = int.from_bytes(data[at : at + 4], "little")
+            pieces.append((at + 12, size))
+            at += 12 + size
+        assert list(one.pieces) == pieces, one.path.name
+
+
+def test_pictures_are_those_of_the_hashes(found):
+    for one in [one for one in found if one.width < 100]:
+        shown = pictures(one)
+        assert [hashlib.sha256(picture).hexdigest() for picture in shown] == list(one.frames)
+        assert pictures(one, count=1) == shown[:1]
+    with pytest.raises(LabError, match="does not decode"):
+        pictures(replace(found[0], frames=found[1].frames))
 
 
 def test_a_size_for_a_codec_that_there_is_not(tmp_path):

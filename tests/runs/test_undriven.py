@@ -14,19 +14,29 @@ from lab.boards import load_target
 from lab.boards.target import names
 from lab.imaging import build
 from lab.results.log import read
-from lab.runs.undriven import why_undriven
+from lab.runs import streams
+from lab.runs.undriven import why_no_path, why_undriven
 
 
-def test_virtual_decoders_are_driven_and_the_others_say_why_not():
+def test_what_no_stream_gets_into_says_why():
+    """Stateless decoders; every stateful one of a target has streams, and a format with pixels in rows."""
     for name in names():
         for decoder in load_target(name).decoders:
             why = why_undriven(decoder)
-            if name.startswith("virt-"):
-                assert not why
-            elif decoder.api == "stateless":
-                assert "stateless" in why
-            else:
-                assert decoder.coded[0] in why
+            assert ("stateless" in why) == (decoder.api == "stateless"), (name, decoder.name)
+            assert bool(why) == (decoder.api == "stateless"), why
+            assert decoder.api == "stateless" or streams.named(decoder)
+
+
+def test_a_codec_or_a_format_that_the_suites_do_not_have():
+    (decoder,) = load_target("virt-cma").decoders
+    other = decoder.model_copy(update={"coded": ("MPEG2",)})
+    assert why_undriven(other) == "wide takes MPEG2, and there are streams of FWHT, H264, HEVC, VP8, VP9"
+    tiled = decoder.model_copy(update={"raw": ("MM21",)})
+    assert why_undriven(tiled) == "wide decodes to MM21, and none of these has its pixels in rows"
+    assert not why_no_path(decoder)
+    (meson,) = load_target("g12b-vim3").decoders
+    assert "frames of several dma-bufs" in why_no_path(meson)
 
 
 @pytest.mark.board

@@ -14,8 +14,8 @@ from lab.boards.errors import RefusedVmmError
 from lab.boards.guest import Guest
 from lab.boards.vmm import Vmm
 from lab.boards.vmms.version import title
-from lab.media import Stream
-from lab.runs.devices import LUCKY_TRIES, Decoder, Share
+from lab.media import Coded, FrameLayout, Recorded
+from lab.runs.devices import LUCKY_TRIES, Decoder, Share, largest_buffer, seen_in
 from lab.runs.record import Attempt
 from lab.sharing import (
     PATHS,
@@ -24,6 +24,7 @@ from lab.sharing import (
     SharingPath,
     Standing,
     VmmFacts,
+    across,
     ended,
     given_up,
     judge,
@@ -41,11 +42,16 @@ LOOK = 0.05
 
 @dataclass(frozen=True)
 class Shared:
-    """What an experiment found. ``references``: the frames as its consumer ought to have read them."""
+    """What an experiment found. ``stream``: of which its consumer ought to have read the pictures.
+
+    ``seen``: the evidence with what it read as pixels (`lab.runs.devices.seen_in`). ``size``: bytes of the
+    decoder's buffer.
+    """
 
     raw: dict[str, Any]
+    seen: dict[str, Any]
     facts: VmmFacts
-    references: list[bytes]
+    stream: Coded
     size: int
 
 
@@ -107,7 +113,7 @@ class Crossing:
                 if not self._chosen or not wanted.requires:
                     raise
                 shared = self._refused(wanted, error.hint)
-            judgement = judge(Evidence.from_raw(shared.raw), shared.references)
+            judgement = judge(Evidence.from_raw(shared.seen), shared.stream.pictures)
             outcome = settle_path(
                 judgement,
                 wanted,
@@ -119,8 +125,9 @@ class Crossing:
             )
             if outcome.standing is not Standing.UNTESTED:
                 break
-        share = Share(wanted.allocator, judgement, outcome, shared.raw)
-        self.decoder.note(share, shared.references)
+        pictures = [frame["data"] for frame in shared.seen["frames"]]
+        share = Share(wanted.allocator, judgement, outcome, shared.raw, pictures)
+        self.decoder.note(share, shared.stream)
         return share
 
     @property
@@ -132,24 +139,36 @@ class Crossing:
     def _refused(self, path: SharingPath, said: str) -> Shared:
         """A path that ended because the VMM knows no such thing."""
         raw = ended(path.name, "probe", errno.ENODEV, said, importer=self.decoder.device)
-        return Shared(raw, VmmFacts.from_raw(dict.fromkeys(path.requires, (False, said))), [], 0)
+        facts = VmmFacts.from_raw(dict.fromkeys(path.requires, (False, said)))
+        return Shared(raw, raw, facts, Recorded("nothing", "", b"", [], [], []), 0)
 
-    def frame_size(self, stream: Stream) -> int:
-        """Bytes of a decoded frame of ``stream`` in NV12, without padding."""
-        return len(stream.references("NV12")[0])
+    def layout(self, stream: Coded) -> FrameLayout:
+        """How the decoder lays out frames of ``stream``, in one memory plane (`undriven.why_no_path`).
 
-    def share(self, stream: Stream, *, handle: int, allocator: str) -> dict[str, Any]:
+        Raises LabError where that is not what its target says.
+        """
+        found = self.decoder.layout(stream)
+        if len(found.sizes) > 1:
+            raise LabError(f"{found.fourcc} lies in {len(found.sizes)} dma-bufs, the path is made for one")
+        return found
+
+    def frame_size(self, stream: Coded) -> int:
+        """Bytes of the decoder's buffer for a frame of ``stream``, as its driver says."""
+        return self.layout(stream).size
+
+    def share(self, stream: Coded, *, handle: int, allocator: str) -> dict[str, Any]:
         """Have the board's decoder write the buffer ``handle``; raw evidence (`lab.agent.share.share`)."""
         return self.decoder.share(stream, allocator=allocator, handles=[handle])
 
-    def shared(self, raw: dict[str, Any], facts: VmmFacts, stream: Stream, *, packed: bool = False) -> Shared:
-        """What an experiment found, with the references as the decoder lays frames out, or ``packed``."""
-        layout = raw.get("format") or {}
+    def shared(self, raw: dict[str, Any], facts: VmmFacts, stream: Coded, *, packed: str = "") -> Shared:
+        """What an experiment found; ``packed``: fourcc of frames that its consumer read without a gap."""
+        size = largest_buffer(raw) or len(stream.pictures[0])
         if packed:
-            references = stream.references("NV12")
-            return Shared(raw, facts, references, layout.get("sizeimage") or len(references[0]))
-        references = stream.references("NV12", stride=layout.get("bytesperline"), height=layout.get("height"))
-        return Shared(raw, facts, references, layout.get("sizeimage") or len(references[0]))
+            shapes = zip(raw["frames"], stream.shapes, strict=False)
+            layouts = [(frame, FrameLayout.packed(packed, *shape)) for frame, shape in shapes]
+            frames = [{**frame, "data": layout.pixels(frame["data"])} for frame, layout in layouts]
+            return Shared(raw, {**raw, "frames": frames}, facts, stream, size)
+        return Shared(raw, seen_in(raw, stream), facts, stream, size)
 
     def spend(self) -> None:
         """The guest was given what others want: it serves no other test."""
@@ -171,13 +190,15 @@ class Crossing:
             self.board.end_guest()
 
 
-def unsupported(path: str, facts: VmmFacts, decoder: Decoder, stream: Stream) -> Shared | None:
+def unsupported(path: str, facts: VmmFacts, decoder: Decoder, stream: Coded) -> Shared | None:
     """What is to be said of ``path`` where something that it requires is not there; None where all is."""
+    if decoder.node is None:  # the agent knows why
+        raw = across(decoder.share(stream, allocator="decoder-mmap"), path)
+        return Shared(raw, raw, facts, stream, len(stream.pictures[0]))
     for name in PATHS[path].requires:
         if name in facts.capabilities and (lacking := facts.lacks(name)):
             raw = ended(path, "probe", errno.ENODEV, lacking, importer=decoder.device)
-            references = stream.references("NV12")
-            return Shared(raw, facts, references, len(references[0]))
+            return Shared(raw, raw, facts, stream, len(stream.pictures[0]))
     return None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from lab.boards.agent import Agent
 from lab.boards.guest import Guest
 from lab.boards.vmms.qemu import SLOT
-from lab.media import Stream
+from lab.media import Coded
 from lab.runs.crossings.crossing import Crossing, Shared, copies, facts_of, unsupported
 from lab.runs.crossings.guest_memory import WIDTH, exchange, guest_facts, matches
 from lab.runs.crossings.newest import KERNEL, importing, newest
@@ -16,7 +16,7 @@ ARRIVED = "until [ $(ls /sys/bus/pci/devices | wc -l) -gt {before} ]; do sleep 0
 """Waits in the guest until its PCI bus has one device more."""
 
 
-def vfio_decoder(crossing: Crossing, stream: Stream) -> Shared:
+def vfio_decoder(crossing: Crossing, stream: Coded) -> Shared:
     """The guest decodes into its decoder's own buffer, which its virtio-gpu imports."""
     entry = crossing.decoder.entry
     group = crossing.agent.call("board_capabilities", device=entry.device, gles=False)["iommu-group"]
@@ -31,10 +31,10 @@ def vfio_decoder(crossing: Crossing, stream: Stream) -> Shared:
     if lacking := unsupported(PATH, facts, crossing.decoder, stream):
         return lacking
     size = crossing.frame_size(stream)
-    first = stream.frames[0]
+    width, height = stream.shapes[0]
     node = next(found["node"] for found in there.call("decoders") if found["device"] == device)
     begin = guest.trace_mark()
-    shape = {"node": node, "width": first.width, "height": first.height}
+    shape = {"node": node, "coded": stream.coded, "width": width, "height": height}
     buffer = there.request("allocate", {"allocator": "decoder-mmap", "size": size, **shape}, timeout=30)
     handle = buffer["handle"]
     held = [found["inode"] for found in crossing.agent.call("vm_dmabufs")]
@@ -44,6 +44,7 @@ def vfio_decoder(crossing: Crossing, stream: Stream) -> Shared:
         {
             "stream": stream.data,
             "sizes": stream.sizes,
+            "coded": stream.coded,
             "allocator": "decoder-mmap",
             "device": device,
             "handles": [handle],

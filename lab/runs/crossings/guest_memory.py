@@ -9,7 +9,7 @@ from typing import Any
 from lab.base.errors import BoardError, LabError
 from lab.boards.agent import Agent
 from lab.boards.guest import Guest
-from lab.media import Stream
+from lab.media import Coded
 from lab.runs.crossings.crossing import Crossing, Shared, copies, facts_of, unsupported
 from lab.sharing import PATHS, VmmFacts, across, pages_written
 
@@ -23,7 +23,7 @@ WIDTH = 32
 """Pixels of 32 bits in a row when a frame's bytes are shown as they lie: the least a display takes."""
 
 
-def guest_blob(crossing: Crossing, stream: Stream, path: str) -> Shared:
+def guest_blob(crossing: Crossing, stream: Coded, path: str) -> Shared:
     """The guest makes a blob, and the host's decoder writes the dma-buf that the VMM has of it."""
     guest, facts = blob_guest(crossing)
     if lacking := unsupported(path, facts, crossing.decoder, stream):
@@ -34,7 +34,7 @@ def guest_blob(crossing: Crossing, stream: Stream, path: str) -> Shared:
     return crossing.shared(decode_into(crossing, guest, path, stream, blob, lifted, begin), facts, stream)
 
 
-def untraced(crossing: Crossing, stream: Stream) -> Shared:
+def untraced(crossing: Crossing, stream: Coded) -> Shared:
     """As `guest_blob`, but the VMM is told to trace nothing meanwhile: nobody knows whether it copied."""
     blob_guest(crossing)  # the one that runs next
     with _tracing_nothing(crossing):
@@ -57,7 +57,7 @@ def _tracing_nothing(crossing: Crossing) -> Iterator[None]:
             switch(True)
 
 
-def wrong_buffer(crossing: Crossing, stream: Stream) -> Shared:
+def wrong_buffer(crossing: Crossing, stream: Coded) -> Shared:
     """As `guest_blob`, but the decoder is given the dma-buf of another resource than the guest reads."""
     guest, facts = blob_guest(crossing)
     if lacking := unsupported("wrong-buffer", facts, crossing.decoder, stream):
@@ -70,7 +70,7 @@ def wrong_buffer(crossing: Crossing, stream: Stream) -> Shared:
     return crossing.shared(evidence, facts, stream)
 
 
-def resource_uuid(crossing: Crossing, stream: Stream) -> Shared:
+def resource_uuid(crossing: Crossing, stream: Coded) -> Shared:
     """A resource that other virtio devices may find by its UUID: the 2019 proposal, where a VMM has it."""
     path = "resource-uuid"
     guest, facts = blob_guest(crossing)
@@ -98,7 +98,7 @@ def decode_into(
     crossing: Crossing,
     guest: Guest,
     path: str,
-    stream: Stream,
+    stream: Coded,
     blob: dict[str, Any],
     lifted: dict[str, Any],
     begin: int,

@@ -7,7 +7,7 @@ from typing import Any
 from lab.base.words import IommuMode
 from lab.boards.errors import CallError
 from lab.boards.guest import Guest
-from lab.media import Stream
+from lab.media import Coded
 from lab.runs.crossings.crossing import Crossing, Shared, copies, facts_of, unsupported
 from lab.runs.crossings.guest_memory import WIDTH, exchange, guest_facts, matches
 from lab.runs.crossings.newest import newest
@@ -16,7 +16,7 @@ from lab.sharing import VmmFacts, across, ended
 PATH = "host-blob"
 
 
-def host_blob(crossing: Crossing, stream: Stream, **changes: Any) -> Shared:
+def host_blob(crossing: Crossing, stream: Coded, **changes: Any) -> Shared:
     """The host allocates where its decoder reaches; the guest makes a blob of it without a copy.
 
     ``changes``: another VMM or guest kernel than the newest, which then says why it cannot.
@@ -35,7 +35,7 @@ def host_blob(crossing: Crossing, stream: Stream, **changes: Any) -> Shared:
     return _share(crossing, guest, stream, facts)
 
 
-def _share(crossing: Crossing, guest: Guest, stream: Stream, facts: VmmFacts) -> Shared:
+def _share(crossing: Crossing, guest: Guest, stream: Coded, facts: VmmFacts) -> Shared:
     """Host first: it chooses, maps, and the guest takes what it is shown; the guest lets go first."""
     agent, there = crossing.agent, guest.agent
     size = crossing.frame_size(stream)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lab.boards.guest import Guest
-from lab.media import Stream
+from lab.media import Coded
 from lab.runs.crossings.crossing import Crossing, Shared, copies, facts_of, unsupported
 from lab.runs.crossings.guest_memory import WIDTH, exchange, guest_facts, lift, matches
 from lab.runs.crossings.newest import importing, newest
@@ -16,7 +16,7 @@ ALLOCATOR = "udmabuf-2m"
 """In the guest: one run of its pages, whatever shmem does."""
 
 
-def guest_import(crossing: Crossing, stream: Stream) -> Shared:
+def guest_import(crossing: Crossing, stream: Coded) -> Shared:
     """A udmabuf of the guest becomes a resource by import; the VMM's dma-buf of it goes to the decoder."""
     if lacking := unsupported(PATH, facts_of(importing(crossing)), crossing.decoder, stream):
         return lacking
@@ -28,7 +28,7 @@ def guest_import(crossing: Crossing, stream: Stream) -> Shared:
     return _share(crossing, guest, stream, facts)
 
 
-def _share(crossing: Crossing, guest: Guest, stream: Stream, facts: VmmFacts) -> Shared:
+def _share(crossing: Crossing, guest: Guest, stream: Coded, facts: VmmFacts) -> Shared:
     agent, there = crossing.agent, guest.agent
     size = crossing.frame_size(stream)
     begin = guest.trace_mark()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lab.boards.errors import CallError
-from lab.media import Stream
+from lab.media import Coded
 from lab.runs.crossings.crossing import Crossing, Shared, facts_of, unsupported
 from lab.sharing import ALLOCATORS, Allocator, VmmFacts, across, ended, joined_faults
 
@@ -14,24 +14,25 @@ SECTOR = 512
 """Bytes of which a disk takes whole ones."""
 
 
-def gpu_import(crossing: Crossing, stream: Stream, allocator: Allocator = OWN) -> Shared:
+def gpu_import(crossing: Crossing, stream: Coded, allocator: Allocator = OWN) -> Shared:
     """A buffer is imported by GPU and decoder; the decoder writes it, the GPU samples it, plane by plane."""
     path = "gpu-import"
     agent, decoder = crossing.agent, crossing.decoder
-    first = stream.frames[0]
-    shape: dict[str, Any] = {"width": first.width, "height": first.height}
+    width, height = stream.shapes[0]
+    shape: dict[str, Any] = {"width": width, "height": height}
     found = agent.call("board_capabilities", device=decoder.device, timeout=120)
     facts = facts_of({"gles": found["gles"]})
     if lacking := unsupported(path, facts, decoder, stream):
         return lacking
-    size = crossing.frame_size(stream)
-    options: dict[str, Any] = {"node": decoder.node, **shape} if allocator.own else {}
-    buffer = agent.call("allocate", allocator=allocator.provider, size=size, **options)
+    layout = crossing.layout(stream)
+    options: dict[str, Any] = {"node": decoder.node, "coded": stream.coded, **shape} if allocator.own else {}
+    buffer = agent.call("allocate", allocator=allocator.provider, size=layout.size, **options)
+    lies = {"stride": layout.strides[0], "rows": layout.rows, "fourcc": layout.fourcc}
     try:
-        seen = agent.call("gles_import", handle=buffer["handle"], **shape, timeout=60)
+        seen = agent.call("gles_import", handle=buffer["handle"], **shape, **lies, timeout=60)
     except CallError as error:  # the GPU can import buffers, and refuses this one
         raw = ended(path, "import", error.errno, error.message, importer=decoder.device)
-        return crossing.shared(raw, facts, stream, packed=True)
+        return crossing.shared(raw, facts, stream)
     raw = crossing.share(stream, handle=buffer["handle"], allocator=allocator.provider)
     frames = None
     if raw["stage"] == "done":
@@ -41,10 +42,10 @@ def gpu_import(crossing: Crossing, stream: Stream, allocator: Allocator = OWN) -
     evidence = across(raw, path, frames=frames, converted=True, consumer=consumer)
     for handle in (seen["picture"], buffer["handle"]):
         agent.call("free", handle=handle)
-    return crossing.shared(evidence, facts, stream, packed=True)
+    return crossing.shared(evidence, facts, stream, packed=layout.fourcc)
 
 
-def usb_pages(crossing: Crossing, stream: Stream) -> Shared:
+def usb_pages(crossing: Crossing, stream: Coded) -> Shared:
     """The decoder writes a udmabuf; the USB host controller takes the pages of the memfd behind it."""
     path = "usb-pages"
     agent = crossing.agent
@@ -71,7 +72,7 @@ def usb_pages(crossing: Crossing, stream: Stream) -> Shared:
     return crossing.shared(evidence, facts, stream)
 
 
-def usb_dmabuf(crossing: Crossing, stream: Stream) -> Shared:
+def usb_dmabuf(crossing: Crossing, stream: Coded) -> Shared:
     """The same with a mapping of the dma-buf itself, which has no struct pages to do I/O on."""
     path = "usb-dmabuf"
     agent = crossing.agent

@@ -6,7 +6,7 @@ import random
 
 from lab.base.errors import BoardError, LabError
 from lab.boards.guest import Guest
-from lab.media import Stream
+from lab.media import Coded
 from lab.runs.crossings.crossing import Crossing, Shared, copies, unsupported
 from lab.runs.crossings.guest_memory import WIDTH, decode_into, guest_facts, lift
 from lab.sharing import VmmFacts, across, transfers
@@ -16,7 +16,7 @@ COLOUR = (0x11, 0x5A, 0xC3, 0x7E)
 OTHER = (0x77, 0x08, 0x91, 0x3D)
 
 
-def virgl_texture(crossing: Crossing, stream: Stream) -> Shared:
+def virgl_texture(crossing: Crossing, stream: Coded) -> Shared:
     """A texture of the guest is the decoder's output: the question of the 2019 discussion.
 
     The host's GPU stack allocates it when the guest makes a gbm buffer; the VMM's display exports it.
@@ -25,18 +25,17 @@ def virgl_texture(crossing: Crossing, stream: Stream) -> Shared:
     guest, facts = virgl_guest(crossing)
     if lacking := unsupported(path, facts, crossing.decoder, stream):
         return lacking
-    first = stream.frames[0]
+    width, height = stream.shapes[0]
+    height = max(height, -(-crossing.frame_size(stream) // (4 * width)))  # padding has to fit in, too
     begin = guest.trace_mark()
     crossing.agent.call("vm_display")  # without somebody to show it to the VMM exports no texture
-    shape = {"width": first.width, "height": first.height, "colour": COLOUR}
+    shape = {"width": width, "height": height, "colour": COLOUR}
     texture = guest.agent.request("virgl_texture", shape, timeout=90)
     lifted = crossing.agent.call("vm_scanout", begins=bytes(COLOUR))
     if lifted is None:
         raise BoardError("the VMM shows no dma-buf that begins with what the guest drew")
     held = {found["inode"]: found for found in crossing.agent.call("vm_dmabufs")}.get(lifted["inode"])
-    canaries = _exchange(
-        crossing, guest, texture["texture"], lifted["handle"], 4 * first.width * first.height
-    )
+    canaries = _exchange(crossing, guest, texture["texture"], lifted["handle"], 4 * width * height)
     raw = crossing.share(stream, handle=lifted["handle"], allocator=path)
     frames = None
     if raw["stage"] == "done":
@@ -56,7 +55,7 @@ def virgl_texture(crossing: Crossing, stream: Stream) -> Shared:
     return crossing.shared(evidence, facts, stream)
 
 
-def guest_copied(crossing: Crossing, stream: Stream) -> Shared:
+def guest_copied(crossing: Crossing, stream: Coded) -> Shared:
     """A buffer that is no blob: what the decoder wrote reaches the VMM's display by a transfer."""
     path = "guest-copied"
     guest, facts = virgl_guest(crossing)
@@ -77,7 +76,7 @@ def guest_copied(crossing: Crossing, stream: Stream) -> Shared:
     return crossing.shared(evidence, facts, stream)
 
 
-def host3d_blob(crossing: Crossing, stream: Stream) -> Shared:
+def host3d_blob(crossing: Crossing, stream: Coded) -> Shared:
     """A blob that the host's GPU stack allocates at the guest's wish (HOST3D), where the VMM has such."""
     path = "host3d-blob"
     guest, facts = virgl_guest(crossing)
