@@ -48,7 +48,7 @@ def bringup(
     from lab.boards.bringup.proposal import diff, proposed
 
     outcomes = []
-    with _bench(name, coordinator) as bench:
+    with bench_of(name, coordinator) as bench:
         if not as_json:
             ui.out.print(f"{bench.name}  [dim]{bench.target.board}[/]", soft_wrap=True)
         for outcome in run(bench, steps(bench)):
@@ -70,7 +70,7 @@ def bringup(
 
 
 @contextmanager
-def _bench(name: str, coordinator: str | None) -> Iterator[Bench]:
+def bench_of(name: str, coordinator: str | None) -> Iterator[Bench]:
     """The board called ``name``: leased, or virtual and in a rack of its own for the time of the command."""
     from lab.boards import load_target
     from lab.boards.bringup import Bench

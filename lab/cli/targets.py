@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lab.base import ui
+from lab.base.errors import ConfigError
+from lab.cli.coordinator import Address
 
 if TYPE_CHECKING:
     from lab.boards.target import Target
@@ -62,19 +64,39 @@ def _row(target: Target) -> tuple[str, ...]:
 
 @app.command()
 def show(
-    target: Annotated[str, typer.Argument(help="Name of a target, or a target file.", autocompletion=_names)],
+    target: Annotated[
+        str | None,
+        typer.Argument(help="Name of a target, or a target file.", autocompletion=_names, show_default=False),
+    ] = None,
+    board: Annotated[
+        str | None,
+        typer.Option(
+            "--board",
+            metavar="PLACE|TARGET",
+            help="Boot this board, a place of yours or a virtual target, and ask its decoders for formats.",
+            show_default=False,
+        ),
+    ] = None,
+    coordinator: Address = None,
     as_json: Json = False,
 ) -> None:
     """Show one target's facts and how it is put into each IOMMU mode. The file is checked."""
     from lab.boards.target import load_target
-    from lab.cli.targets_view import lines
+    from lab.cli.targets_view import asked, lines, said
 
-    found = load_target(target).check()
+    if (target is None) == (board is None):
+        raise ConfigError("show wants either a target or --board")
+    formats = None
+    if board is not None:
+        found, formats = asked(board, coordinator)
+    else:
+        found = load_target(str(target)).check()
     if as_json:
-        ui.out.print_json(found.model_dump_json())
+        data = json.loads(found.model_dump_json())
+        ui.out.print_json(json.dumps(data if formats is None else {**data, "formats": formats}))
         return
     ui.out.print(f"[bold]{found.name}[/]  {found.board}, {found.memory} RAM", soft_wrap=True)
-    for label, text in lines(found):
+    for label, text in [*lines(found), *(said(found, formats) if formats is not None else ())]:
         ui.out.print(f"{label:<11}{text}", soft_wrap=True, markup=False)
 
 

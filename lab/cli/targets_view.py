@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import yaml
 
-from lab.boards import uboot, variants
+from lab.base import ui
+from lab.boards import formats, uboot, variants
 from lab.boards.facts import Decoder
 from lab.boards.target import Target
 
@@ -30,6 +32,38 @@ def lines(target: Target) -> Iterator[Line]:
         yield "" if index else "note", note
     for index, (fact, basis) in enumerate(target.unverified.items()):
         yield "" if index else "unverified", f"{fact}: {basis}"
+
+
+def asked(name: str, coordinator: str | None) -> tuple[Target, dict[str, Any]]:
+    """Boot the board called ``name``, a place of the user's or a virtual target; then it is off again.
+
+    Returns its target, and its decoders as they are: device -> what the agent found (``node``, ``driver``,
+    ``mplane``, ``formats``). Raises ConfigError for another name, LabError where the board does not boot.
+    """
+    from lab.cli.bringup import bench_of
+
+    with bench_of(name, coordinator) as bench:
+        with ui.task(f"board {bench.name}"):
+            bench.boot(bench.target.default_modes[0])
+            bench.start_agent()
+        bench.load_modules()
+        agent = bench.asked()
+        found = {one["device"]: dict(one) for one in agent.call("decoders")}
+        for one in found.values():
+            one["formats"] = agent.call("decoder_formats", node=one["node"])
+        return bench.target, found
+
+
+def said(target: Target, found: Mapping[str, Any]) -> Iterator[Line]:
+    """What the board's decoders said of their formats."""
+    names = {decoder.device: decoder.name for decoder in target.decoders}
+    for device, one in found.items():
+        planes = "multi-planar" if one["mplane"] else "single-planar"
+        name = names.get(device, "not in the target's file")
+        yield "board says", f"{name}: {one['driver']} at {device}, {one['formats']['api']}, {planes}"
+        yield from (("", f"  {line}") for line in formats.lines(one["formats"]))
+    for device in names.keys() - found.keys():
+        yield "board says", f"{names[device]}: no driver has a video node for {device}"
 
 
 def _marked(target: Target, fact: str) -> str:

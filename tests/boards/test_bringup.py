@@ -217,6 +217,32 @@ def test_what_the_board_said_is_proposed_as_its_target_file(tmp_path):
     assert any(line.startswith("-memory: 4G") for line in diff(target, text))
 
 
+def frames(*sizes: int, width: int = 1920, height: int = 1088) -> dict[str, object]:
+    """Formats of a decoder whose NV12M frames have planes of these sizes, as its driver says."""
+    planes = [{"bytesperline": width, "sizeimage": size} for size in sizes]
+    raw = {"NM12": {"width": width, "height": height, "planes": planes}, "YM12": {"errno": 22}}
+    return {"api": "stateful", "coded": {"VP90": {"sizes": None, "raw": raw}}}
+
+
+@pytest.mark.parametrize(
+    ("formats", "changed"),
+    [
+        (frames(2097152, 1048576), {}),
+        (frames(2088960, 1044480), {"size": "example: [2088960, 1044480]"}),
+        (frames(3133440), {"planes": "planes: 1", "size": "example: [3133440]"}),
+        (frames(100, 50, width=640), {}),  # a decoder that has no frames of 1920x1080
+    ],
+)
+def test_what_a_decoder_says_of_its_frames_is_proposed(formats, changed):
+    target = load_target("g12b-vim3")
+    one = target.decoders[0]
+    found = {"device": one.device, "outputs": ["VP90", "H264", "MPG1", "MPG2"], "captures": ["NM12", "YM12"]}
+    text = proposed(target, {"hello": FACTS["hello"], "decoders": [{**found, "formats": formats}]})
+    added = [line for line in diff(target, text) if line.startswith("+ ")]
+    assert len(added) == len(changed)
+    assert all(any(words in line for line in added) for words in changed.values()), added
+
+
 def test_a_board_that_says_what_the_file_says_changes_nothing():
     target = load_target(NAME)
     facts = {"hello": FACTS["hello"], "board": {"mem_total": 2_900_000_000}, "speed": 115200, "kvm": True}

@@ -8,6 +8,7 @@ from typing import Any
 from lab.base.words import IommuMode
 from lab.boards.bringup.bench import Bench
 from lab.boards.bringup.step import RedError, Step
+from lab.boards.formats import sizes
 from lab.boards.modes import verify
 from lab.boards.target import Target
 
@@ -54,6 +55,9 @@ def decoders(bench: Bench) -> str:
     if missing:
         seen = ", ".join(f"{one['driver']} at {one['device']}" for one in found) or "none"
         raise RedError(f"not there: {', '.join(missing)}; found: {seen}")
+    for one in expected:
+        node = there[one.device]["node"]
+        there[one.device]["formats"] = bench.asked().call("decoder_formats", node=node)
     return "; ".join(_described(there[one.device], one.name) for one in expected)
 
 
@@ -114,7 +118,9 @@ def mode_steps(target: Target) -> list[Step]:
 
 def _described(found: dict[str, Any], name: str) -> str:
     planes = "multi-planar" if found["mplane"] else "single-planar"
-    return f"{name} {found['node']} {' '.join(found['outputs'])} to {' '.join(found['captures'])} ({planes})"
+    coded = ", ".join(f"{one} {sizes(about)}" for one, about in found["formats"]["coded"].items())
+    api = f"{found['formats']['api']}, {planes}"
+    return f"{name} {found['node']} ({api}): {coded} to {' '.join(found['captures'])}"
 
 
 def _shell(bench: Bench, command: str) -> str:

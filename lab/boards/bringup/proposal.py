@@ -18,6 +18,9 @@ HALF_GIG = 512 << 20
 ROOM = 3
 """How many times as long as this boot took the next one may take."""
 
+FULL_HD = (1920, 1080)
+"""The size of frame that a target's ``size.example`` is of."""
+
 LEAST = 30
 """Seconds that every time-out has."""
 
@@ -56,6 +59,33 @@ def changes(target: Target, facts: Mapping[str, Any]) -> Iterator[Change]:
                 general = getattr(target.decoder(decoder.name), key) == said
                 if general and {CODES.get(name, name) for name in said} != set(read):
                     yield Change(f"decoders.{decoder.name}.{key}", [_name(code, said) for code in read])
+            yield from _shape(target, decoder.name, found.get("formats") or {"coded": {}})
+
+
+def _shape(target: Target, name: str, formats: Mapping[str, Any]) -> Iterator[Change]:
+    """What the decoder's formats say of facts that the file has: its API, memory planes, bytes of a frame."""
+    decoder, path = target.decoder(name), f"decoders.{name}"
+    frames = [
+        raw
+        for coded in formats["coded"].values()
+        for fourcc, raw in coded["raw"].items()
+        if "errno" not in raw and fourcc in {CODES.get(known) for known in decoder.raw}
+    ]
+    if not frames:
+        return
+    found: dict[str, Any] = {
+        "api": formats["api"],
+        "planes": max(len(frame["planes"]) for frame in frames),
+    }
+    largest = [frame for frame in frames if (frame["width"], frame["height"]) >= FULL_HD]
+    if decoder.size is not None and decoder.size.example and largest:
+        found["size.example"] = [plane["sizeimage"] for plane in largest[0]["planes"]]
+    known: dict[str, Any] = {"api": decoder.api, "planes": decoder.planes}
+    known["size.example"] = list(decoder.size.example) if decoder.size else None
+    stated = decoder.model_fields_set | {"size.example"}  # only what the file says can be corrected in it
+    for key, value in found.items():
+        if key in stated:
+            yield Change(f"{path}.{key}", None if value == known[key] else value)
 
 
 def _name(code: str, known: Sequence[str]) -> str:
