@@ -223,7 +223,7 @@ def test_missing_file_is_told(tmp_path):
     ("old", "new", "said"),
     [
         ("kind: qemu", "kind: xen", "vmm.kind"),
-        ("backing: memfd", "backing: thp", "vmm.backing"),
+        ("backing: hugetlb", "backing: thp", "vmm.backing"),
         ("gpu: blob", "gpu: venus", "vmm.gpu"),
         ("{kind: qemu, memory: 512M", "{kind: qemu, memory: 512", "vmm.memory"),
         ("kind: qemu", "kidn: qemu", "kidn"),
