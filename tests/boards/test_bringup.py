@@ -102,10 +102,11 @@ def test_a_board_that_is_well_is_green_all_the_way(tmp_path):
     texts = {row["step"]: row["said"] for row in said["steps"]}
     assert "U-Boot" in texts["loader"]
     assert texts["network"].startswith("10.0.2.15, TFTP from 10.0.2.2")
-    assert "FWHT to " in texts["decoders"]
-    assert "NV12" in texts["decoders"]
+    sizes, raw = "16x16 to 640x368 in steps of 16x16", "NV12 YU12 NM12 YM12"
+    assert texts["decoders"] == f"wide /dev/video0 (stateful, multi-planar): FWHT {sizes} to {raw}"
     assert texts["mode off"] == "verified: no group"
     assert load_target(tmp_path / "found.yaml").memory == "3G"
+    assert load_target(tmp_path / "found.yaml").decoders[0].planes == 3
 
 
 @pytest.mark.board
