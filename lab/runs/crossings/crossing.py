@@ -195,9 +195,14 @@ def unsupported(path: str, facts: VmmFacts, decoder: Decoder, stream: Coded) -> 
     if decoder.node is None:  # the agent knows why
         raw = across(decoder.share(stream, allocator="decoder-mmap"), path)
         return Shared(raw, raw, facts, stream, len(stream.pictures[0]))
+    return lacking(path, facts, decoder, stream)
+
+
+def lacking(path: str, facts: VmmFacts, decoder: Decoder, stream: Coded) -> Shared | None:
+    """As `unsupported`, of what ``path`` requires of guest and VMM alone: the decoder may be the guest's."""
     for name in PATHS[path].requires:
-        if name in facts.capabilities and (lacking := facts.lacks(name)):
-            raw = ended(path, "probe", errno.ENODEV, lacking, importer=decoder.device)
+        if name in facts.capabilities and (reason := facts.lacks(name)):
+            raw = ended(path, "probe", errno.ENODEV, reason, importer=decoder.device)
             return Shared(raw, raw, facts, stream, len(stream.pictures[0]))
     return None
 

@@ -6,7 +6,7 @@ from lab.boards.agent import Agent
 from lab.boards.guest import Guest
 from lab.boards.vmms.qemu import SLOT
 from lab.media import Coded
-from lab.runs.crossings.crossing import Crossing, Shared, copies, facts_of, unsupported
+from lab.runs.crossings.crossing import Crossing, Shared, copies, facts_of, lacking, unsupported
 from lab.runs.crossings.guest_memory import WIDTH, exchange, guest_facts, matches
 from lab.runs.crossings.newest import KERNEL, importing, newest
 from lab.sharing import across
@@ -21,16 +21,16 @@ def vfio_decoder(crossing: Crossing, stream: Coded) -> Shared:
     entry = crossing.decoder.entry
     group = crossing.agent.call("board_capabilities", device=entry.device, gles=False)["iommu-group"]
     before = {"iommu-group": group, **importing(crossing)}
-    if lacking := unsupported(PATH, facts_of(before), crossing.decoder, stream):
-        return lacking
+    if found := unsupported(PATH, facts_of(before), crossing.decoder, stream):
+        return found
+    size = crossing.frame_size(stream)  # while the decoder is the board's
     guest = decoder_guest(crossing)
     there = guest.agent
     loaded = there.call("load", module=entry.module, params={"address_bits": [entry.address_bits]})
     [device] = loaded["devices"]  # the VMM chose its slot
     facts = guest_facts(guest, {"iommu-group": group})
-    if lacking := unsupported(PATH, facts, crossing.decoder, stream):
-        return lacking
-    size = crossing.frame_size(stream)
+    if found := lacking(PATH, facts, crossing.decoder, stream):
+        return found
     width, height = stream.shapes[0]
     node = next(found["node"] for found in there.call("decoders") if found["device"] == device)
     begin = guest.trace_mark()
