@@ -89,7 +89,9 @@ def test_a_warning_comes_to_the_terminal_before_the_lease_ends(lab: LightLab) ->
     try:
         words = [sys.executable, "-m", "lab.cli", "reserve", "name=rock5b", "--for", "124s"]
         environment = {**lab.environment, "LG_USERNAME": "carol"}
-        subprocess.run(words, env=environment, stdin=theirs, stdout=theirs, stderr=theirs, check=True)
+        subprocess.run(
+            words, env=environment, stdin=theirs, stdout=theirs, stderr=theirs, check=True, timeout=60
+        )
         said = ""
         while "rock5b is yours for 2 more minutes" not in said:
             assert select.select([ours], [], [], 60.0)[0], said
