@@ -54,7 +54,7 @@ def check(done: subprocess.CompletedProcess[str], *words: str) -> None:
     [
         (["run", "--target", "virt-smu"], ["unknown target 'virt-smu'", "virt-smmu"]),
         (["run", "--target", "rpi-4"], ["nothing to measure: rpi-4 has no decoder", "raspberrypi/linux"]),
-        (["run", "--target", "sdm845-db845c"], ["sdm845-db845c.yaml:", "boots by fastboot"]),
+        (["run", "--target", "mt8183-juniper"], ["mt8183-juniper.yaml:", "depthcharge"]),
         (["run", "vm", "--switch"], ["--switch is for suite board, not for vm", "the mode that they were"]),
         (["targets", "check", "rk3398"], ["unknown target 'rk3398'", "rk3399-rockpro64"]),
         (["run", "bord"], ["unknown suite 'bord'", "board"]),
