@@ -106,7 +106,7 @@ def _own_rack(target: Target) -> Iterator[Path]:
     from lab.imaging import build
     from lab.rack import Rack
     from lab.rack.machine import machine
-    from lab.runs.offered import own_tree
+    from lab.runs.offered import rack_environment
 
     assert target.virtual is not None
     image = build(target.image)
@@ -115,14 +115,7 @@ def _own_rack(target: Target) -> Iterator[Path]:
         tempfile.TemporaryDirectory(prefix="lab-") as name,
         Rack.start({target.name: board}, image=image, directory=Path(name) / "rack") as rack,
     ):
-        yield target.write_environment(
-            Path(name),
-            resources=rack.resources(target.name),
-            image=image,
-            keyfile=rack.keyfile,
-            boot_files=rack.boot_files,
-            dtb=own_tree(target, image, Path(name)),
-        )
+        yield rack_environment(rack, target.name, target, image, Path(name))
 
 
 def _show(outcome: Outcome) -> None:

@@ -71,19 +71,12 @@ class RackBoard:
             return
         from lab.boards import Board
         from lab.imaging import build
-        from lab.runs.offered import own_tree
+        from lab.runs.offered import rack_environment
 
         target, rack = self.target, self.rack
         image = build(target.image)
         with tempfile.TemporaryDirectory(prefix="lab-") as folder:
-            environment = target.write_environment(
-                Path(folder),
-                resources=rack.resources(self.name),
-                image=image,
-                keyfile=rack.keyfile,
-                boot_files=rack.boot_files,
-                dtb=own_tree(target, image, Path(folder)),
-            )
+            environment = rack_environment(rack, self.name, target, image, Path(folder))
             board = Board.open(environment, target, image, log_tail=lambda: rack.log_tail(self.name))
             with ui.task(f"board {self.name}"):
                 try:

@@ -20,7 +20,7 @@ from lab.rack.machine import machine
 from lab.runs.events import EventWriter
 from lab.runs.holding import Holding
 from lab.runs.images import build_image, find_image
-from lab.runs.offered import own_tree, place_environment
+from lab.runs.offered import place_environment, rack_environment
 from lab.runs.outage import PATIENCE, outlast
 
 if TYPE_CHECKING:
@@ -131,13 +131,8 @@ class Lab:
         image = self.image
         self._start_rack(image)
         if self._rack is not None:
-            self._environment = self.target.write_environment(
-                self._scratch(),
-                resources=self._rack.resources(self.target.name),
-                image=image,
-                keyfile=self._rack.keyfile,
-                boot_files=self._rack.boot_files,
-                dtb=own_tree(self.target, image, self._scratch()),
+            self._environment = rack_environment(
+                self._rack, self.target.name, self.target, image, self._scratch()
             )
         else:
             self._environment = place_environment(self.target, self.place, self._scratch(), image)

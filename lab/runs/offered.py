@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lab.boards import Target
     from lab.imaging import Image
     from lab.places import Place
+    from lab.rack import Rack
 
 HERE = ("localhost", "127.0.0.1", "::1")
 PLAIN_DRIVERS: dict[str, str] = {
@@ -52,6 +53,18 @@ def place_environment(target: Target, place: str, directory: Path, image: Image 
         boot_files=files,
         served=served_here(found),
         drivers=gear(target, found.resources),
+        dtb=own_tree(target, image, directory),
+    )
+
+
+def rack_environment(rack: Rack, name: str, target: Target, image: Image, directory: Path) -> Path:
+    """Write the labgrid environment for board ``name`` of a rack of our own. Raises what `own_tree` does."""
+    return target.write_environment(
+        directory,
+        resources=rack.resources(name),
+        image=image,
+        keyfile=rack.keyfile,
+        boot_files=rack.boot_files,
         dtb=own_tree(target, image, directory),
     )
 
