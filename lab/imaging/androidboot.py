@@ -6,17 +6,16 @@ The format: AOSP, system/tools/mkbootimg/include/bootimg/bootimg.h. mkbootimg ru
 from __future__ import annotations
 
 import gzip
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from lab.base.errors import LabError
-from lab.imaging import apt, mirror
 from lab.imaging.builder import image_cache
 from lab.imaging.cache import Work, digest
 from lab.imaging.resolve import code
+from lab.imaging.single import unpack_package
 
 PACKAGE, SUITE = "mkbootimg", "trixie"
 MAKE, UNPACK = "mkbootimg", "unpack_bootimg"
@@ -65,20 +64,13 @@ def _run(program: str, *words: object) -> str:
     return done.stdout
 
 
-def _tools(use_mirror: str | None = None) -> Path:
+def _tools() -> Path:
     """The folder with the package's programs, from the cache or from the mirror."""
     cache = image_cache()
 
     def make(work: Work) -> None:
-        address = mirror.choose(use_mirror)
-        index = apt.Apt(work, address, [SUITE], ["arm64"])
-        index.update()
-        debs = apt.download(cache, index.single([PACKAGE], "arm64"), lambda: address)
-        apt.unpack(work, debs, work.path / "root")
-        shutil.rmtree(work.path / "apt")
+        unpack_package(work, cache, PACKAGE, SUITE)
 
     with cache.in_use():
-        return (
-            cache.step("mkbootimg", digest([PACKAGE, SUITE, code("apt", "androidboot")]), make).path
-            / "root/usr/bin"
-        )
+        key = digest([PACKAGE, SUITE, code("apt", "single")])
+        return cache.step("mkbootimg", key, make).path / "root/usr/bin"

@@ -9,10 +9,10 @@ from functools import cached_property
 from pathlib import Path
 
 from lab.base.errors import ConfigError
-from lab.imaging import apt, mirror
 from lab.imaging.builder import image_cache
 from lab.imaging.cache import Work, digest
 from lab.imaging.resolve import code
+from lab.imaging.single import unpack_package
 
 FOLDER = "usr/lib/u-boot"
 FILE = "u-boot.bin"
@@ -56,20 +56,15 @@ def uboot(package: str, board: str, *, suite: str = "trixie", use_mirror: str | 
     no such package; LabError where the mirror does not answer.
     """
     cache = image_cache()
-    key = digest([package, suite, code("apt", "firmware")])
+    key = digest([package, suite, code("apt", "firmware", "single")])
 
     def make(work: Work) -> None:
-        address = mirror.choose(use_mirror)
-        index = apt.Apt(work, address, [suite], ["arm64"])
-        index.update()
-        debs = apt.download(cache, index.single([package], "arm64"), lambda: address)
-        apt.unpack(work, debs, work.path / "root")
-        for file in (work.path / "root" / FOLDER).glob(f"*/{FILE}"):
+        root = unpack_package(work, cache, package, suite, use_mirror=use_mirror)
+        for file in (root / FOLDER).glob(f"*/{FILE}"):
             target = work.path / "boards" / file.parent.name
             target.mkdir(parents=True)
             file.rename(target / FILE)
-        shutil.rmtree(work.path / "root")
-        shutil.rmtree(work.path / "apt")
+        shutil.rmtree(root)
 
     with cache.in_use():
         boards = cache.step("u-boot", key, make).path / "boards"

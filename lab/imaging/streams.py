@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +20,11 @@ from pydantic import Field, model_validator
 from lab.base import dirs, yamlfile
 from lab.base.errors import LabError
 from lab.base.yamlfile import Strict
-from lab.imaging import apt, mirror, toolchain
+from lab.imaging import toolchain
 from lab.imaging.builder import image_cache
 from lab.imaging.cache import Cache, Work, digest, digest_file
 from lab.imaging.resolve import code
+from lab.imaging.single import unpack_package
 
 INDEX = "streams.json"
 PROGRAM, PROBE = "usr/bin/ffmpeg", "usr/bin/ffprobe"
@@ -150,15 +150,20 @@ def ffmpeg(
     host = toolchain.host_architecture()
 
     def make(work: Work) -> None:
-        address = mirror.choose(use_mirror)
-        index = apt.Apt(work, address, [recipe.suite], [host])
-        index.update()
-        debs = apt.download(cache, index.resolve([recipe.package], host), lambda: address)
-        apt.unpack(work, debs, work.path / "tree", [*toolchain.DROP, "usr/share", "usr/lib/*/dri"])
-        shutil.rmtree(work.path / "apt")
+        drop = [*toolchain.DROP, "usr/share", "usr/lib/*/dri"]
+        unpack_package(
+            work,
+            cache,
+            recipe.package,
+            recipe.suite,
+            architecture=host,
+            needs=True,
+            drop=drop,
+            use_mirror=use_mirror,
+        )
 
-    key = digest([recipe.suite, recipe.package, host, code("apt", "streams")])
-    tree = cache.step("ffmpeg", key, make).path / "tree"
+    key = digest([recipe.suite, recipe.package, host, code("apt", "single", "streams")])
+    tree = cache.step("ffmpeg", key, make).path / "root"
     linker, triplet = toolchain.LINKERS[host]
     libraries = tree / "usr/lib" / triplet
     # some libraries lie in folders of their own, and are found by links that no maintainer script made
