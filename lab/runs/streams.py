@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache
+from typing import Any
 
 from lab.boards.agent import Agent
 from lab.boards.facts import Decoder
@@ -84,10 +85,16 @@ def changing(decoder: Decoder, agent: Agent) -> Coded:
 
 def why_not(stream: Coded, node: str, agent: Agent) -> str:
     """Why the device does not take ``stream``, by the sizes that its driver tells; empty where it does."""
-    coded = agent.call("decoder_formats", node=node)["coded"].get(stream.coded)
-    if coded is None:
-        return f"{node} does not take {stream.coded}, though the target says so"
-    if coded["sizes"] is None:
+    return out_of_range(stream, node, agent.call("decoder_formats", node=node))
+
+
+def out_of_range(stream: Coded, node: str, formats: Mapping[str, Any]) -> str:
+    """`why_not`, of what `lab.agent.formats.decoder_formats` said.
+
+    Empty for a codec that the target promises and the driver does not have: that is for a test to fail by.
+    """
+    coded = formats["coded"].get(stream.coded)
+    if coded is None or coded["sizes"] is None:
         return ""
     low, high = coded["sizes"]["min"], coded["sizes"]["max"]
     for width, height in stream.shapes:
