@@ -32,5 +32,5 @@ def test_a_driver_that_tells_no_sizes_is_asked_by_decoding():
 
 
 def test_a_codec_that_the_driver_lost_is_no_reason_to_leave_a_test_out():
-    """Its cell would be unsupported, as expected, and nobody would see that the target's promise is broken."""
+    """Its cell would be unsupported as expected, and nobody would see that a promise is broken."""
     assert out_of_range(stream("HEVC", (128, 128)), "/dev/video0", {"coded": VENUS}) == ""
