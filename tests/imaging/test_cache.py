@@ -111,7 +111,8 @@ def test_programs_of_a_killed_build_keep_its_folder(cache):
     assert list((cache.root / "tmp").iterdir()) == []
 
 
-def test_nobody_is_alone_while_a_build_uses_the_cache(cache):
+def test_nobody_is_alone_while_a_build_uses_the_cache(cache, monkeypatch):
+    monkeypatch.setattr("lab.imaging.cache.LOOK_UP", 0.1)
     with cache.in_use(), pytest.raises(LabError, match="build is using"), cache.alone():
         pass
     with cache.alone():
@@ -197,3 +198,21 @@ def test_a_trees_digest_sees_content_mode_links_and_names(tmp_path):
     (tmp_path / "folder" / "renamed~").write_text("an editor's copy")
     look()
     assert seen[-1] == seen[-2]
+
+
+def test_who_takes_things_away_waits_for_a_look_up(cache):
+    looked_up = []
+    entered = threading.Event()
+
+    def look_up() -> None:
+        with cache.in_use():
+            entered.set()
+            time.sleep(0.3)
+            looked_up.append(True)
+
+    thread = threading.Thread(target=look_up)
+    thread.start()
+    assert entered.wait(10)
+    with cache.alone():
+        assert looked_up
+    thread.join(10)
