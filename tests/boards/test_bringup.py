@@ -110,6 +110,24 @@ def test_a_board_that_is_well_is_green_all_the_way(tmp_path):
 
 
 @pytest.mark.board
+def test_a_board_is_asked_for_its_formats(tmp_path):
+    """Bytes of a line and of a plane are the driver's; the target's file has none."""
+    command = [sys.executable, "-m", "lab.cli", "targets", "show", "--board", NAME, "--json"]
+    environment = {**os.environ, "PYTHONPATH": str(dirs.root())}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    [decoder] = load_target(NAME).decoders
+    found = said["formats"][decoder.device]
+    assert found["mplane"] is True
+    planes = found["formats"]["coded"]["FWHT"]["raw"]["NM12"]["planes"]
+    assert len(planes) == 2
+    assert all(plane["bytesperline"] % 128 == 0 and plane["sizeimage"] for plane in planes)
+
+
+@pytest.mark.board
 def test_outlet_that_answers_and_switches_nothing(bring_up):
     with outlet(echoes=False) as url:
         found = bring_up(NetworkPowerPort={"model": "rest", "host": url, "index": "0"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import zlib
 
 import pytest
@@ -64,6 +65,35 @@ def test_labgrid_gives_the_strategy_its_drivers(name, tmp_path):
         assert strategy.http is not None
     finally:
         environment.cleanup()
+
+
+def test_the_loader_is_given_the_image_of_the_asked_mode(kernels, real_image, tmp_path):
+    """As far as it goes without a board: the program that would talk to it notes what it is told."""
+    preload()
+    target = load_target(NAMES[0]).check_bootable()
+    tool = tmp_path / "fastboot"
+    tool.write_text(f'#!/bin/sh\necho "$1 $2 $3" >{tmp_path}/told\ncp "$4" {tmp_path}/boot.img\n')
+    tool.chmod(0o755)
+    (served := tmp_path / "http").mkdir()
+    (tmp_path / "dtb").mkdir()
+    tree = shutil.copy(kernels[0].dtb(target.boot.dtb), tmp_path / "dtb")
+    resources = {**RESOURCES, "HTTPProvider": {"internal": f"{served}/", "external": "http://192.168.0.1/"}}
+    path = target.write_environment(
+        tmp_path, resources=resources, image=real_image, drivers=target.hookup.drivers, dtb=tree
+    )
+    environment = Environment(str(path))
+    try:
+        strategy = environment.get_target("main").get_strategy()
+        strategy.fastboot.tool = str(tool)
+        strategy.target.activate(strategy.fastboot)
+        strategy._start_by_fastboot(IommuMode.OFF)
+    finally:
+        environment.cleanup()
+    assert (tmp_path / "told").read_text() == "-s udp:127.0.0.1:5554 boot\n"
+    head = (tmp_path / "boot.img").read_bytes()[:4096]
+    root = uboot.NetworkRoot("http://192.168.0.1/squashfs", real_image.squashfs.stat().st_size)
+    words = uboot.bootargs(target.boot, target.iommu.modes[IommuMode.OFF], root)
+    assert head[64 : 64 + 512].rstrip(b"\0").decode() == words
 
 
 def test_what_the_lab_does_not_boot_says_so_in_one_line(tmp_path):
