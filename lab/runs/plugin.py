@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,10 +20,12 @@ from lab.runs.beside import MARK, last
 from lab.runs.record import ATTEMPT, params
 
 EVERY_DECODER = "every_decoder"
+EVERY_DRIVER = "every_driver"
 NONE = "none"
 """What stands in a test's name where a decoder has nothing of a kind: its cell says why."""
 
 if TYPE_CHECKING:  # heavy, and not needed by a pytest that has no board
+    from lab.boards.facts import Decoder
     from lab.runs.session import Session
 
 
@@ -54,6 +56,10 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         f"{EVERY_DECODER}(address_bits_below=N): run on each decoder of the board, not on the first only; "
         "with a number on each that has fewer address lines",
+    )
+    config.addinivalue_line(
+        "markers",
+        f"{EVERY_DRIVER}: run on one decoder of each driver and set of codecs, not on the first only",
     )
     config.addinivalue_line(
         "markers", f"{MARK}(argv...): the program that the test looks at runs beside others"
@@ -113,16 +119,18 @@ class Hooks:
         if "iommu_mode" in metafunc.fixturenames:
             metafunc.parametrize("iommu_mode", self._session.modes, ids=str, scope="session")
         if "decoder" in metafunc.fixturenames:
-            decoders = self._session.target.decoders
-            if metafunc.definition.get_closest_marker(EVERY_DECODER) is None:
-                decoders = decoders[:1]
-            metafunc.parametrize("decoder", decoders, ids=[d.name for d in decoders], indirect=True)
+            decoders = _meant(metafunc.definition, self._session.target.decoders)
             from lab.runs import streams
 
-            if "sized" in metafunc.fixturenames:
-                metafunc.parametrize("sized", streams.named(decoders[0]) or [NONE], indirect=True)
-            if "raw" in metafunc.fixturenames:
-                metafunc.parametrize("raw", streams.raw_formats(decoders[0]) or [NONE])
+            kinds = {"sized": streams.named, "raw": streams.raw_formats}
+            kind = next((name for name in kinds if name in metafunc.fixturenames), None)
+            if kind is None:
+                metafunc.parametrize("decoder", decoders, ids=[one.name for one in decoders], indirect=True)
+            else:  # each decoder has its own
+                pairs = [(one, value) for one in decoders for value in kinds[kind](one) or [NONE]]
+                names = [f"{one.name}-{value}" for one, value in pairs]
+                through = ["decoder", *(["sized"] if kind == "sized" else [])]
+                metafunc.parametrize(("decoder", kind), pairs, ids=names, indirect=through)
 
     def pytest_itemcollected(self, item: pytest.Item) -> None:
         """What the lab broke is tried again (`record.RETRIES`); a path's name is good for ``-k``."""
@@ -204,6 +212,15 @@ def _crosses(item: pytest.Item) -> bool:
 
     mark = item.get_closest_marker("path")
     return mark is not None and PATHS[mark.args[0]].boundary is Boundary.VM
+
+
+def _meant(test: pytest.Item, decoders: Sequence[Decoder]) -> Sequence[Decoder]:
+    """Which of a board's decoders the test runs on."""
+    if test.get_closest_marker(EVERY_DECODER):
+        return decoders
+    if test.get_closest_marker(EVERY_DRIVER):
+        return list({(one.driver, one.coded): one for one in reversed(decoders)}.values())[::-1]
+    return decoders[:1]
 
 
 def _is_about(item: pytest.Item) -> bool:

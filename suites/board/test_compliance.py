@@ -9,6 +9,7 @@ import pytest
 TOTAL = re.compile(r"^Total for .*: (\d+), Succeeded: (\d+), Failed: (\d+), Warnings: (\d+)", re.MULTILINE)
 
 
+@pytest.mark.every_driver
 @pytest.mark.beside("v4l2-compliance", "-d", "{node}")
 def test_v4l2_compliance(beside):
     """No failure. The tool's own words are the evidence."""

@@ -9,6 +9,7 @@ from lab.runs.streams import FWHT, first_frame
 from lab.sharing import ALLOCATORS
 
 OWN = ALLOCATORS["decoder-mmap"]
+pytestmark = pytest.mark.every_driver
 
 
 def test_key_frame_and_what_builds_on_it(decoder, raw, frames):

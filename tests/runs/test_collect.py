@@ -11,6 +11,7 @@ import pytest
 
 from lab.base import dirs
 from lab.boards import load_target
+from lab.runs import streams
 
 WRONG_MASK = re.compile(r"test_wrong_mask_is_contained_and_recovered_from\[(\w+)-(\w+)\]")
 WRITES_INTO = re.compile(r"test_decoder_writes_into\[(\w+)-(\w+)-vgem\]")
@@ -58,3 +59,17 @@ def test_a_board_without_a_vmm_has_no_paths_through_one(tmp_path):
     assert "test_virgl" not in said
     assert "test_gpu_samples_what_the_decoder_wrote" in said
     assert "test_usb_controller_reads_the_pages" in said
+
+
+def test_decoding_is_tried_with_each_driver_of_a_board():
+    """With the streams that each can decode; two decoders of one driver and the same codecs once."""
+    said = collect(
+        "targets/virt-smmu.yaml", *(f"suites/board/test_{name}.py" for name in ("decode", "compliance"))
+    )
+    assert set(re.findall(r"\[\w+-(wide|narrow)\b", said)) == {"wide"}
+    said = collect("targets/rk3399-rockpro64.yaml", "suites/board/test_decode.py", "--iommu", "translated")
+    known = {decoder.name: decoder for decoder in load_target("rk3399-rockpro64").decoders}
+    kinds = {"test_size": streams.named, "test_key_frame_and_what_builds_on_it": streams.raw_formats}
+    for test, of in kinds.items():
+        found = set(re.findall(rf"{test}\[translated-([^\]]+)\]", said))
+        assert found == {f"{name}-{one}" for name, it in known.items() for one in of(it) or ["none"]}
