@@ -89,7 +89,7 @@ def main() -> int:
     )
     problems = wrong(contents)
     for line in problems:
-        ui.out.print(f"wrong: {line}", markup=False)
+        ui.out.print(f"wrong: {line}")
     return int(bool(problems) or ratio > asked.at_most)
 
 
@@ -97,7 +97,7 @@ def drain(process: subprocess.Popen[str], begin: float) -> float:
     """Pass on what the run says; seconds until it ended."""
     assert process.stdout is not None
     for line in process.stdout:
-        ui.err.print(line.rstrip(), markup=False, highlight=False, style="dim", soft_wrap=True)
+        ui.err.print(line.rstrip(), highlight=False, style="dim", soft_wrap=True)
     process.wait(60)
     return time.monotonic() - begin
 

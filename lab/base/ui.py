@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.segment import Segment
+from rich.text import Text
 
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -32,8 +33,18 @@ class Terminal(Console):
             yield segment if plain == segment.text else Segment(plain, segment.style)
 
 
-out = Terminal(highlight=False)
-err = Terminal(stderr=True, highlight=False)
+# No markup and no emoji by default: most of what is printed comes from elsewhere, and may have brackets.
+out = Terminal(highlight=False, markup=False, emoji=False)
+err = Terminal(stderr=True, highlight=False, markup=False, emoji=False)
+
+
+def aside(text: str) -> None:
+    """Say ``text`` on stderr where another program has the terminal and may have made it raw; any thread.
+
+    Rich drops carriage returns, without which a raw terminal goes on below the end of the line before.
+    """
+    err.file.write(f"\r\nlab: {printable(text)}\r\n")
+    err.file.flush()
 
 
 class Task:
@@ -68,10 +79,10 @@ def task(name: str, total: float | None = None) -> Iterator[Task]:
     if err.is_terminal:
         columns = (
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=20),
             TimeElapsedColumn(),
-            TextColumn("[dim]{task.fields[detail]}"),
+            TextColumn("{task.fields[detail]}", style="dim", markup=False),
         )
         with Progress(*columns, console=err, transient=True) as progress:
             yield Task(progress, progress.add_task(name, total=total, detail=""))
@@ -79,4 +90,4 @@ def task(name: str, total: float | None = None) -> Iterator[Task]:
         yield Task(None, None)
     seconds = time.monotonic() - started
     if seconds >= 2:
-        err.print(f"{name}  [dim]{seconds:.1f} s[/dim]", highlight=False)
+        err.print(Text.assemble(name, (f"  {seconds:.1f} s", "dim")))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import typer
+from rich.markup import escape
 
 from lab.base.errors import SharelabError
 from lab.base.ui import err
@@ -105,5 +106,5 @@ def main() -> None:
     try:
         app()
     except SharelabError as error:
-        err.print(f"[bold red]lab:[/] {error}", markup=True, soft_wrap=True)
+        err.print(f"[bold red]lab:[/] {escape(str(error))}", markup=True, soft_wrap=True)
         sys.exit(error.exit_code)

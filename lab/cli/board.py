@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from lab.base import ui
 from lab.cli.coordinator import Address
@@ -40,7 +41,7 @@ def power(
             state = {None: "cannot be asked", True: "on", False: "off"}[get() if get else None]
         except Exception as error:  # labgrid, requests and whatever the model uses have no common root
             raise LabError(f"{found.name}: power {action} failed ({unreachable(error) or error})") from error
-        ui.out.print(f"{found.name}: power {state}", markup=False, soft_wrap=True)
+        ui.out.print(f"{found.name}: power {state}", soft_wrap=True)
 
 
 def boot(
@@ -58,9 +59,10 @@ def boot(
         )
         ui.out.print(
             f"{found.name} is up in mode {board.mode} (verified: {board.verified})  [dim]{shown}[/]",
+            markup=True,
             soft_wrap=True,
         )
-        ui.out.print("lab shell · lab console · lab power cycle · lab release", markup=False)
+        ui.out.print("lab shell · lab console · lab power cycle · lab release")
 
 
 def console(
@@ -78,12 +80,14 @@ def console(
 
     with OwnBoard(place, coordinator) as found:
         driver = found.driver("ConsoleProtocol")
-        with Console(found.name, driver, found.lease.lost) as seen, warned(found.lease, seen.say):
+        with Console(found.name, driver, found.lease.lost) as seen, warned(found.lease, ui.aside):
             seen.show(history)
             seen.run()
         if found.lease.lost.is_set():
             ui.err.print(
-                f"[bold red]lab:[/] {found.name} is no longer yours: {found.lease.lost_reason}; disconnected",
+                f"[bold red]lab:[/] {escape(found.name)} is no longer yours: "
+                f"{escape(found.lease.lost_reason)}; disconnected",
+                markup=True,
                 soft_wrap=True,
             )
             raise typer.Exit(LOST)

@@ -50,7 +50,7 @@ def bringup(
     outcomes = []
     with bench_of(name, coordinator) as bench:
         if not as_json:
-            ui.out.print(f"{bench.name}  [dim]{bench.target.board}[/]", soft_wrap=True)
+            ui.out.print(f"{bench.name}  [dim]{escape(bench.target.board)}[/]", markup=True, soft_wrap=True)
         for outcome in run(bench, steps(bench)):
             outcomes.append(outcome)
             if not as_json:
@@ -120,11 +120,11 @@ def _own_rack(target: Target) -> Iterator[Path]:
 
 def _show(outcome: Outcome) -> None:
     said = f"[dim]{outcome.said}[/]" if outcome.state == "not tried" else escape(outcome.said)
-    ui.out.print(f"  {SIGNS[outcome.state]} {outcome.step:<16} {said}", soft_wrap=True)
+    ui.out.print(f"  {SIGNS[outcome.state]} {outcome.step:<16} {said}", markup=True, soft_wrap=True)
     for line in outcome.console:
-        ui.out.print(f"{'':<21}| {line}", markup=False, soft_wrap=True, style="dim")
+        ui.out.print(f"{'':<21}| {line}", soft_wrap=True, style="dim")
     for line in outcome.todo:
-        ui.out.print(f"{'':<21}- {line}", markup=False, soft_wrap=True)
+        ui.out.print(f"{'':<21}- {line}", soft_wrap=True)
 
 
 def _conclude(outcomes: list[Outcome], changed: list[str], file: str, write: Path | None) -> None:
@@ -135,6 +135,6 @@ def _conclude(outcomes: list[Outcome], changed: list[str], file: str, write: Pat
             f"\nthe board differs from {file}; proposed" + (f", written to {write}:" if write else ":")
         )
         for line in changed:
-            ui.out.print(line, markup=False, soft_wrap=True)
+            ui.out.print(line, soft_wrap=True)
     elif counts["green"]:
-        ui.out.print(f"nothing that the board said differs from {file}", markup=False)
+        ui.out.print(f"nothing that the board said differs from {file}")

@@ -59,7 +59,7 @@ def own_checks(
         err.print(f"{name:8} {'ok' if done.returncode == 0 else 'FAILED'}")
         if done.returncode:
             failed.append(name)
-            err.print(done.stdout + done.stderr, markup=False)
+            err.print(done.stdout + done.stderr)
     workers = jobs or (1 if pytest_args else JOBS)
     code = subprocess.run(
         [
@@ -74,5 +74,5 @@ def own_checks(
         check=False,
     ).returncode
     if failed:
-        err.print(f"[red]failed before the tests: {', '.join(failed)}")
+        err.print(f"failed before the tests: {', '.join(failed)}", style="red")
     raise typer.Exit(code or int(bool(failed)))

@@ -86,7 +86,7 @@ def by_board(stream: Stream, target: str, mode: str | None, allocator: str) -> I
     if allocator not in known:
         raise ConfigError(f"unknown allocator '{allocator}'", hint=f"known: {', '.join(known)}")
     share = decode_on(target, mode, known[allocator], stream)
-    ui.err.print(f"{share.verdict} into {allocator}: {share.judgement.reason}", markup=False)
+    ui.err.print(f"{share.verdict} into {allocator}: {share.judgement.reason}")
     for frame, pixels in zip(stream.frames, packed(share, stream), strict=True):
         kind = "I" if frame.intra else "P"
         yield Row(frame.index, frame.width, frame.height, kind, sha256(pixels).hexdigest()), pixels

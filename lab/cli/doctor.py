@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
 from lab.base import ui
 from lab.base.errors import ExitCode, LabError
@@ -40,7 +41,7 @@ def doctor(
         found.append((title, finding))
         if not as_json:
             if title != chapter:
-                ui.out.print(f"[bold]{title}[/]")
+                ui.out.print(title, style="bold")
             _show(finding, again=(title, finding.subject) == (chapter, subject))
             chapter, subject = title, finding.subject
     bad = sum(finding.state == "bad" for _, finding in found)
@@ -93,11 +94,13 @@ def _connected(address: str) -> Session | None:
 
 
 def _show(finding: Finding, *, again: bool) -> None:
-    ui.out.print(f"  {SIGNS[finding.state]} {'' if again else finding.subject:<12} ", end="")
-    ui.out.print(finding.text, soft_wrap=True, markup=False)
+    sign = SIGNS[finding.state]
+    subject = "" if again else escape(finding.subject)
+    ui.out.print(f"  {sign} {subject:<12} ", end="", markup=True)
+    ui.out.print(finding.text, soft_wrap=True)
     for line in finding.todo:
         if line:
-            ui.out.print(f"{'':<17}{line}", soft_wrap=True, markup=False)
+            ui.out.print(f"{'':<17}{line}", soft_wrap=True)
 
 
 def _count(number: int, word: str) -> str:

@@ -44,7 +44,7 @@ def update(
         flaky = wavering(kept, [cell.key for cell in outcome.unexpected])
     proposal = propose(outcome.cells, Expectations(folder), link=link or NO_LINK, flaky=flaky)
     for note in proposal.notes:
-        err.print(f"note: {note}", soft_wrap=True, markup=False)
+        err.print(f"note: {note}", soft_wrap=True)
     if not proposal.files:
         why = (
             "the rest is for a person to decide"
@@ -56,7 +56,7 @@ def update(
     if write:
         proposal.write()
         for path in proposal.files:
-            err.print(f"wrote {path}", soft_wrap=True, markup=False)
+            err.print(f"wrote {path}", soft_wrap=True)
     else:
         typer.echo(proposal.diff(), nl=False)
     if link is None and f" {NO_LINK}\n" in proposal.diff() + "\n".join(proposal.files.values()):
@@ -71,6 +71,6 @@ def list_all(folder: FolderOption = None) -> None:
 
     found = Expectations(folder)
     for item in found.all:
-        out.print(f"{item.file}:{item.line}: {item}", soft_wrap=True, markup=False, highlight=False)
+        out.print(f"{item.file}:{item.line}: {item}", soft_wrap=True, highlight=False)
     if not found.all:
-        out.print(f"{found.folder}: no expectations", soft_wrap=True, markup=False)
+        out.print(f"{found.folder}: no expectations", soft_wrap=True)

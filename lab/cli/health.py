@@ -98,4 +98,4 @@ def _say(place: str, health: str, reason: str) -> None:
     colour = {"healthy": "green", "quarantined": "red"}.get(health, "yellow")
     from rich.markup import escape
 
-    ui.out.print(f"{escape(place):12} [{colour}]{health:12}[/] {escape(reason)}", soft_wrap=True)
+    ui.out.print(f"{escape(place):12} [{colour}]{health:12}[/] {escape(reason)}", markup=True, soft_wrap=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from lab.base import ui
 
@@ -62,7 +63,7 @@ def up(
     ]
     ui.out.print(f"\nHow to use {first}:")
     for word, command in lines:
-        ui.out.print(f"  {word:<8} {command}", soft_wrap=True, markup=False)
+        ui.out.print(f"  {word:<8} {command}", soft_wrap=True)
 
 
 @app.command()
@@ -166,7 +167,7 @@ def _print_table(rack: Rack) -> None:
     for column in ("BOARD", "POWER", "UP", "PROCESS", "CONSOLE", "SSH"):
         table.add_column(column, no_wrap=True)
     for name, board in rack.status().items():
-        power = "[green]on[/]" if board.power else "off"
+        power = Text("on", "green") if board.power else "off"
         uptime = _span(time.time() - board.since) if board.since is not None else "-"
         process = str(board.pid or "-")
         table.add_row(
@@ -174,7 +175,7 @@ def _print_table(rack: Rack) -> None:
         )
     ui.out.print(table)
     age = _span(time.time() - rack.state.started)
-    ui.out.print(f"\nrack {rack.directory}  process {rack.state.pid}  up {age}", soft_wrap=True, markup=False)
+    ui.out.print(f"\nrack {rack.directory}  process {rack.state.pid}  up {age}", soft_wrap=True)
 
 
 def _span(seconds: float) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.status import Status
+from rich.text import Text
 from typer.core import TyperCommand
 
 from lab.base import duration, ui
@@ -107,7 +108,7 @@ def _with_command(lease: Lease, command: list[str]) -> int:
     from lab.places.hold import run_command
 
     def say(text: str) -> None:
-        ui.err.print(f"lab: {text}", markup=False, soft_wrap=True)
+        ui.err.print(f"lab: {text}", soft_wrap=True)
 
     ui.err.print(f"{lease.place} is yours while the command runs", style="dim", soft_wrap=True)
     with lease:
@@ -133,9 +134,10 @@ class Progress:
         text = self._words(waiting)
         if ui.err.is_terminal:
             if self._status is None:
-                self._status = Status(text, console=ui.err)
+                self._status = Status("", console=ui.err)
                 self._status.start()
-            self._status.update(f"{text}  [dim]{duration.written(time.monotonic() - self._started)}[/]")
+            waited = duration.written(time.monotonic() - self._started)
+            self._status.update(Text.assemble(text, (f"  {waited}", "dim")))
         elif text != self._said:
             self._said = text
             ui.err.print(text, soft_wrap=True)

@@ -27,9 +27,9 @@ def add(
         for path in logs:
             done = kept.ingest(RunFolder(path).log if path.is_dir() else path)
             for problem in done.problems:
-                err.print(f"note: {problem}", soft_wrap=True, markup=False)
+                err.print(f"note: {problem}", soft_wrap=True)
             had = f", {done.known} were there" if done.known else ""
-            out.print(f"{path}: {done.new} results{had}", soft_wrap=True, markup=False)
+            out.print(f"{path}: {done.new} results{had}", soft_wrap=True)
 
 
 def export(
@@ -101,4 +101,4 @@ def import_(
             done = kept.ingest(contents)
             name = contents.runs[0].id
             had = f", {done.known} were there" if done.known else ""
-            out.print(f"{path}: {done.new} results{had}: run {name}", soft_wrap=True, markup=False)
+            out.print(f"{path}: {done.new} results{had}: run {name}", soft_wrap=True)

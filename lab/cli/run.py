@@ -229,7 +229,11 @@ def _skipping(bisect: bool) -> Iterator[None]:
     except Exception as error:
         if not bisect or isinstance(error, typer.Exit):
             raise
-        err.print(f"[bold red]lab:[/] {escape(str(error))}\nskipped: nothing can be said", soft_wrap=True)
+        err.print(
+            f"[bold red]lab:[/] {escape(str(error))}\nskipped: nothing can be said",
+            markup=True,
+            soft_wrap=True,
+        )
         raise typer.Exit(int(ExitCode.BISECT_SKIP)) from None
 
 

@@ -38,11 +38,11 @@ class TerminalView:
     def __init__(self) -> None:
         self.failure: ExitCode | None = None
         self._progress = Progress(
-            TextColumn(INDENT + "{task.description}"),
+            TextColumn(INDENT + "{task.description}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TextColumn("[dim]{task.fields[detail]}"),
+            TextColumn("{task.fields[detail]}", style="dim", markup=False),
             console=err,
             transient=True,
             disable=not err.is_terminal,
@@ -61,9 +61,11 @@ class TerminalView:
         """One line: what the boards will run."""
         kernel = image.manifest.get("kernel", "")
         state = "cached" if image.cached else "built"
-        err.print(f"image    {image.name:12} kernel {kernel}  {image.digest[:7]}  [dim]{state}[/]")
+        err.print(
+            f"image    {image.name:12} kernel {kernel}  {image.digest[:7]}  [dim]{state}[/]", markup=True
+        )
         if image.own:
-            err.print(f"{INDENT}one's own: {escape(image.own_words)}", soft_wrap=True)
+            err.print(f"{INDENT}one's own: {image.own_words}", soft_wrap=True)
 
     def target(self, name: str) -> BoardView:
         """A job begins."""
@@ -71,7 +73,7 @@ class TerminalView:
 
     def idle(self, target: str, reason: str) -> None:
         """Left out, with the reason that its file gives."""
-        err.print(f"left out {target:12} no decoder: {escape(reason)}", soft_wrap=True)
+        err.print(f"left out {target:12} no decoder: {reason}", soft_wrap=True)
 
     def broken(self, target: str, error: SharelabError) -> None:
         """Said at once; its cells without a result are missing."""
@@ -79,7 +81,7 @@ class TerminalView:
             self.failure = ExitCode.USAGE
         self.failure = self.failure or ExitCode.LAB
         words = str(error) if target in str(error) else f"{target}: {error}"
-        err.print(f"[bold red]lab:[/] {escape(words)}", soft_wrap=True)
+        err.print(f"[bold red]lab:[/] {escape(words)}", markup=True, soft_wrap=True)
 
 
 def conduct(
@@ -111,7 +113,7 @@ def conduct(
 
     outcome, contents = folders[0].publish(json=json, junit=junit, report=report, store=store)
     for problem in contents.problems:
-        err.print(f"[yellow]note:[/] {escape(problem)}")
+        err.print(f"[yellow]note:[/] {escape(problem)}", markup=True)
     show(out, outcome, _shown(folders[0].report))
     if interrupted:
         return interrupted
@@ -168,9 +170,9 @@ class BoardView:
         before = self._waited_for
         if waiting.free_at:
             words += f"; {waiting.free_at[0]} is free at {clock(waiting.free_at[1])} at the latest"
-        self._update(detail=escape(words))
+        self._update(detail=words)
         if words != before and time.monotonic() - self._started > BRIEF and not err.is_terminal:
-            err.print(f"wait     {self._target:12} {escape(words)}", soft_wrap=True)
+            err.print(f"wait     {self._target:12} {words}", soft_wrap=True)
             self._waited_for = words
 
     def place(self, name: str, waited: float) -> None:
@@ -178,20 +180,22 @@ class BoardView:
         self._place = name
         self._update(detail="starting the board")
         after = f"  [dim]after {waited:.0f} s[/]" if waited >= 1 else ""
-        err.print(f"place    {escape(name):12} for {self._target}{after}", soft_wrap=True)
+        err.print(f"place    {escape(name):12} for {self._target}{after}", markup=True, soft_wrap=True)
 
     def lost(self, place: str, reason: str) -> None:
         """Its board is somebody else's."""
-        err.print(f"[bold red]lost[/]     {escape(place):12} {escape(reason)}; hands off", soft_wrap=True)
+        line = f"[bold red]lost[/]     {escape(place):12} {escape(reason)}; hands off"
+        err.print(line, markup=True, soft_wrap=True)
 
     def again(self, cells: int, place: str) -> None:
         """Another board is tried."""
         plural = "cell" if cells == 1 else "cells"
-        err.print(f"again    {self._target:12} {cells} {plural} that {escape(place)} missed", soft_wrap=True)
+        err.print(f"again    {self._target:12} {cells} {plural} that {place} missed", soft_wrap=True)
 
     def quarantined(self, place: str, reason: str) -> None:
         """No more runs there."""
-        err.print(f"[yellow]quarantined[/] {escape(place)}: {escape(reason)}", soft_wrap=True)
+        line = f"[yellow]quarantined[/] {escape(place)}: {escape(reason)}"
+        err.print(line, markup=True, soft_wrap=True)
 
     def listen(self, event: dict[str, Any]) -> None:
         """Show one event (`lab.runs.session` and `lab.runs.lab` send them)."""
@@ -213,16 +217,17 @@ class BoardView:
     def _on_booted(self, mode: str, times: dict[str, float], verified: str) -> None:
         shown = "  ".join(f"{word} {times[stage]:.1f} s" for stage, word in STAGES.items() if stage in times)
         line = f"board    {escape(self._place):12} {mode:12} {shown}  [dim]verified: {escape(verified)}[/]"
-        err.print(line, soft_wrap=True)
+        err.print(line, markup=True, soft_wrap=True)
 
     def _on_outage(self, reason: str, patience: float) -> None:
         self._update(detail="waiting for the board's equipment")
         words = f"{escape(reason.removeprefix(f'{self._place}: '))}; waiting for it, {patience:.0f} s at most"
-        err.print(f"[yellow]wait[/]     {escape(self._place):12} {words}", soft_wrap=True)
+        line = f"[yellow]wait[/]     {escape(self._place):12} {words}"
+        err.print(line, markup=True, soft_wrap=True)
 
     def _on_begin(self, test: str, iommu: str, attempt: int) -> None:
         again = f" (attempt {attempt})" if attempt > 1 else ""
-        self._update(detail=f"{iommu}  {escape(test.rpartition('::')[2])}{again}")
+        self._update(detail=f"{iommu}  {test.rpartition('::')[2]}{again}")
 
     def _on_result(self, test: str, iommu: str, status: str, reason: str, retried: bool, **_: Any) -> None:
         if status in ("FAIL", "ERROR", "MISS") and (iommu, reason) != self._told:
@@ -236,7 +241,8 @@ class BoardView:
             where = f"{escape(self._place)} " if self._place != self._target else ""
             look = STATUSES[Status(status)]
             shown = f"[{look.colour}]{look.word}[/]"
-            err.print(f"{INDENT}{shown} {where}{iommu}  {name}: {line}{note}", soft_wrap=True)
+            told = f"{INDENT}{shown} {where}{iommu}  {name}: {line}{note}"
+            err.print(told, markup=True, soft_wrap=True)
         if not retried:
             self._statuses[iommu, test] = status
             self._update(completed=len(self._statuses))

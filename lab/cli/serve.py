@@ -63,7 +63,9 @@ def serve(
         raise LabError(f"cannot listen on {listen}", hint="--listen HOST:PORT with another port") from None
     socket.listen(config.backlog)  # from here on whoever reads the line below is answered
     address = f"http://{host}:{socket.getsockname()[1]}/"
-    err.print(f"serving {address}  [dim]{'sign in to change something' if token else 'read-only'}[/]")
+    err.print(
+        f"serving {address}  [dim]{'sign in to change something' if token else 'read-only'}[/]", markup=True
+    )
     uvicorn.Server(config).run(sockets=[socket])
 
 

@@ -74,14 +74,11 @@ def _watched(found: OwnBoard, ssh: list[str]) -> int:
     """ssh, for as long as the board is ours; its exit status."""
     from lab.places.hold import run_command
 
-    def say(text: str) -> None:
-        ui.err.print(f"\r\nlab: {text}\r", markup=False, soft_wrap=True)
-
     began = time.monotonic()
-    with warned(found.lease, say):
-        status = run_command(found.lease, ssh, say)
+    with warned(found.lease, ui.aside):
+        status = run_command(found.lease, ssh, ui.aside)
     if status == SSH_FAILED and time.monotonic() - began < 2 * CONNECT:
-        say(f"is {found.name} up? lab console shows what it says")
+        ui.aside(f"is {found.name} up? lab console shows what it says")
     return LOST if found.lease.lost.is_set() else status
 
 

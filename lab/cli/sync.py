@@ -36,7 +36,7 @@ def sync(
 
     lab = load_lab(file)
     with connect(coordinator or os.environ.get("LG_COORDINATOR") or lab.address) as session:
-        ui.err.print(f"{file} and the coordinator at {session.address}", soft_wrap=True, markup=False)
+        ui.err.print(f"{file} and the coordinator at {session.address}", soft_wrap=True)
         bring_in_line(lab, session, dry_run=dry_run, prune=prune)
         if not dry_run:
             next_steps(lab, session)
@@ -64,14 +64,12 @@ def _show(change: Change, skipped: bool) -> None:
     notes = {Kind.NEW: "new", Kind.CHANGED: "", Kind.EXTRA: "goes"}
     note = "not in the file (--prune removes it)" if skipped else notes[change.kind]
     sign = {Kind.NEW: "+", Kind.CHANGED: "~", Kind.EXTRA: "?" if skipped else "-"}[change.kind]
-    ui.out.print(f"{sign} {change.place:<16} {note}".rstrip(), soft_wrap=True, markup=False)
+    ui.out.print(f"{sign} {change.place:<16} {note}".rstrip(), soft_wrap=True)
     for line in change.lines():
         later = "    (later)" if change.waits and " match " in line else ""
-        ui.out.print(f"    {line}{later}", soft_wrap=True, markup=False)
+        ui.out.print(f"    {line}{later}", soft_wrap=True)
     if change.waits and not skipped:
-        ui.out.print(
-            f"    held by {change.held}: lab sync again when it is free", soft_wrap=True, markup=False
-        )
+        ui.out.print(f"    held by {change.held}: lab sync again when it is free", soft_wrap=True)
 
 
 def _summary(done: int, waiting: int, dry_run: bool) -> None:
@@ -95,10 +93,10 @@ def next_steps(lab: LabFile, session: Session) -> None:
             without.setdefault(exporter, []).append(place.name)
     for exporter, names in without.items():
         text = f"exporter {exporter} does not offer all that these need: {', '.join(names)}"
-        ui.err.print(f"{text}  (lab doctor {lab.path})", soft_wrap=True, markup=False)
+        ui.err.print(f"{text}  (lab doctor {lab.path})", soft_wrap=True)
     new = [place for place in here if place.health is Health.UNKNOWN]
     if new:
         text = f"without health, so nobody gets them yet: {', '.join(place.name for place in new)}"
-        ui.err.print(text, soft_wrap=True, markup=False)
+        ui.err.print(text, soft_wrap=True)
         tries = next((f"lab health {place.name} tries it; " for place in new if place.target), "")
-        ui.err.print(f"  {tries}lab heal {new[0].name} trusts it", soft_wrap=True, markup=False)
+        ui.err.print(f"  {tries}lab heal {new[0].name} trusts it", soft_wrap=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
 from lab.base import ui
 from lab.base.errors import ConfigError
@@ -52,8 +53,8 @@ def list_targets(as_json: Json = False) -> None:
     for row in table:  # whole lines, however narrow the terminal: a name that is cut off is of no use
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         style = "bold" if row is COLUMNS else None
-        ui.out.print("  ".join(cells).rstrip(), style=style, markup=False, soft_wrap=True)
-    ui.out.print("[dim]unverified: facts that no source states. lab targets show TARGET lists them.[/]")
+        ui.out.print("  ".join(cells).rstrip(), style=style, soft_wrap=True)
+    ui.out.print("unverified: facts that no source states. lab targets show TARGET lists them.", style="dim")
 
 
 def _row(target: Target) -> tuple[str, ...]:
@@ -95,9 +96,10 @@ def show(
         data = json.loads(found.model_dump_json())
         ui.out.print_json(json.dumps(data if formats is None else {**data, "formats": formats}))
         return
-    ui.out.print(f"[bold]{found.name}[/]  {found.board}, {found.memory} RAM", soft_wrap=True)
+    head = f"[bold]{escape(found.name)}[/]  {escape(found.board)}, {found.memory} RAM"
+    ui.out.print(head, markup=True, soft_wrap=True)
     for label, text in [*lines(found), *(said(found, formats) if formats is not None else ())]:
-        ui.out.print(f"{label:<11}{text}", soft_wrap=True, markup=False)
+        ui.out.print(f"{label:<11}{text}", soft_wrap=True)
 
 
 @app.command()
@@ -129,7 +131,8 @@ def check(
     else:
         show_summary(reports)
     for name, why in missing.items():
-        ui.err.print(f"[yellow]not checked against kernel {name}:[/] {why}", soft_wrap=True)
+        line = f"[yellow]not checked against kernel {name}:[/] {escape(why)}"
+        ui.err.print(line, markup=True, soft_wrap=True)
     if any(report.wrong for report in reports):
         raise typer.Exit(1)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from lab.base import dirs, ui
 from lab.boards.checks import Finding, Report, State
@@ -19,15 +20,17 @@ SHORT = {State.OK: "ok", State.WRONG: "wrong", State.OPEN: "open"}
 def show_each(reports: Sequence[Report]) -> None:
     """One line per fact."""
     for report in reports:
-        ui.out.print(f"[bold]{report.target.name}[/]  {escape(report.target.board)}")
+        ui.out.print(f"[bold]{report.target.name}[/]  {escape(report.target.board)}", markup=True)
         width = max(len(one.fact) for found in report.by_witness.values() for one in found)
         for witness, found in report.by_witness.items():
-            ui.out.print(f" [bold]{witness}[/]")
+            ui.out.print(f" {witness}", style="bold")
             for one in found:
                 colour = COLOURS[one.state]
                 fact = f"{one.fact:<{width}}"
-                says = _where(report, one) + escape(one.says)
-                ui.out.print(f"  [{colour}]{SHORT[one.state]:<5}[/] {fact}  {says}", soft_wrap=True)
+                says = escape(_where(report, one) + one.says)
+                ui.out.print(
+                    f"  [{colour}]{SHORT[one.state]:<5}[/] {fact}  {says}", markup=True, soft_wrap=True
+                )
         counts = ", ".join(f"{report.count(state)} {state}" for state in State)
         ui.out.print(f" {counts}\n")
 
@@ -46,7 +49,9 @@ def show_summary(reports: Sequence[Report]) -> None:
         for witness, one in report.wrong:
             where = _where(report, one)
             ui.out.print(
-                f"[bold red]wrong[/] {where}{one.fact}: {escape(one.says)}  ({witness})", soft_wrap=True
+                f"[bold red]wrong[/] {escape(f'{where}{one.fact}: {one.says}  ({witness})')}",
+                markup=True,
+                soft_wrap=True,
             )
 
 
@@ -57,13 +62,13 @@ def _heading(reports: Sequence[Report], witness: str) -> str:
     return str(State.OPEN).upper() if only_open else witness.partition("+")[0].upper()
 
 
-def _count(found: Sequence[Finding] | None) -> str:
+def _count(found: Sequence[Finding] | None) -> str | Text:
     if found is None:
         return "-"
     wrong = sum(one.state is State.WRONG for one in found)
     fine = sum(one.state is State.OK for one in found)
     if wrong:
-        return f"[bold red]{wrong} wrong[/]"
+        return Text(f"{wrong} wrong", "bold red")
     return f"{fine} ok" if fine else str(len(found))
 
 

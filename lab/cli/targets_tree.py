@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich.markup import escape
+
 from lab.base import ui
 from lab.base.errors import ConfigError
 from lab.base.words import IommuMode
@@ -41,15 +43,17 @@ def off_tree(
     chosen = [one for one in chosen if one.behind_iommu]
     tree = DeviceTree.read(files[kernel].dtb(target.boot.dtb))
     for line in variants.apply(tree, setup.tree, chosen):
-        ui.out.print(line, markup=False, soft_wrap=True)
+        ui.out.print(line, soft_wrap=True)
     path = output or Path(f"{target.name}.dtb")
     try:
         path.write_bytes(tree.blob())
     except OSError as error:
         raise ConfigError(f"cannot be written ({error.strerror})", file=path) from None
-    ui.out.print(f"[bold]{path}[/]  from {target.boot.dtb} of {release}", soft_wrap=True)
+    ui.out.print(
+        f"[bold]{escape(str(path))}[/]  from {target.boot.dtb} of {release}", markup=True, soft_wrap=True
+    )
     if setup.kernel:
-        ui.out.print(f"with the kernel's arguments {' '.join(setup.kernel)}", markup=False, soft_wrap=True)
+        ui.out.print(f"with the kernel's arguments {' '.join(setup.kernel)}", soft_wrap=True)
     ui.out.print("U-Boot, on a tree of its own, after fdt addr:", soft_wrap=True)
     for command in variants.commands(setup.tree, chosen):
-        ui.out.print(f"  {command}", markup=False, soft_wrap=True)
+        ui.out.print(f"  {command}", soft_wrap=True)

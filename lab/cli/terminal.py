@@ -65,10 +65,6 @@ class Console:
             sys.stdout.buffer.write(b"\r\n".join(earlier) + b"\r\n")
             ui.err.print("now:", style="dim")
 
-    def say(self, text: str) -> None:
-        """A message between the board's lines; from any thread."""
-        ui.err.print(f"\r\nlab: {text}\r", markup=False, soft_wrap=True)
-
     def run(self) -> None:
         """Until Ctrl-] is typed, the input ends, or the board is lost. Raises LabError: the line is gone."""
         if self._before is not None:

@@ -50,8 +50,8 @@ def units(
     setting = Setting((bin_directory or Path(sys.executable).parent).absolute(), system)
     written = write(lab, directory, setting)
     for machine, files in written.items():
-        ui.out.print(f"{machine:<12} {', '.join(path.name for path in files)}", soft_wrap=True, markup=False)
+        ui.out.print(f"{machine:<12} {', '.join(path.name for path in files)}", soft_wrap=True)
     ui.out.print("\nRead them, then install:")
     for command in how_to_install(lab, [directory / machine for machine in written]):
-        ui.out.print(f"  {command}", soft_wrap=True, markup=False)
-    ui.out.print(f"Then the places:\n  lab sync {file}", soft_wrap=True, markup=False)
+        ui.out.print(f"  {command}", soft_wrap=True)
+    ui.out.print(f"Then the places:\n  lab sync {file}", soft_wrap=True)

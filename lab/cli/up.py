@@ -238,7 +238,7 @@ def _how_to(session: Session, directory: Path, file: Path | None) -> None:
     ]
     ui.out.print(f"\ncoordinator {session.address}")
     for word, text in lines:
-        ui.out.print(f"  {word:<15} {text}", soft_wrap=True, markup=False)
+        ui.out.print(f"  {word:<15} {text}", soft_wrap=True)
     if host not in ("127.0.0.1", "localhost", "[::1]"):
         ui.err.print(
             "labgrid asks nobody who he is: all who reach this address can take, free or switch the boards.",

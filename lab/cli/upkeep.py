@@ -81,4 +81,4 @@ def coordinator(
 
 
 def _say(text: str) -> None:
-    ui.out.print(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {text}", soft_wrap=True, markup=False)
+    ui.out.print(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {text}", soft_wrap=True)

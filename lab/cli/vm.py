@@ -40,8 +40,8 @@ def start(
         with found.agent() as agent, ui.task(f"guest of {found.name}"):
             guest = Guest.start(f"{found.name} guest", agent, found.destination, vmm, where, keep=True)
             guest.leave()
-        ui.out.print(f"guest of {found.name} is up: {vmm.title}", markup=False)
-        ui.out.print("lab shell --guest  lab vm status  lab vm stop", markup=False)
+        ui.out.print(f"guest of {found.name} is up: {vmm.title}")
+        ui.out.print("lab shell --guest  lab vm status  lab vm stop")
 
 
 @app.command()
@@ -52,7 +52,7 @@ def stop(board: BoardName = None, directory: Directory = None) -> None:
             running = agent.call("vm_status")["running"]
             agent.call("vm_stop")
         if not running:
-            ui.err.print(f"no virtual machine runs on {found.name}", markup=False)
+            ui.err.print(f"no virtual machine runs on {found.name}")
 
 
 @app.command()
@@ -67,12 +67,10 @@ def status(board: BoardName = None, directory: Directory = None, as_json: Json =
             ui.out.print_json(json.dumps({"board": found.name, **state}))
             return
         what = f"runs, process {state['pid']}" if state["running"] else "does not run"
-        ui.out.print(f"guest of {found.name} {what}", markup=False)
+        ui.out.print(f"guest of {found.name} {what}")
         for buffer in state["dmabufs"]:
-            ui.out.print(
-                f"  dma-buf {buffer['inode']}  {buffer['size']} bytes of {buffer['exporter']}", markup=False
-            )
+            ui.out.print(f"  dma-buf {buffer['inode']}  {buffer['size']} bytes of {buffer['exporter']}")
         for title in ("log", "console"):
             lines = state[title].splitlines() if isinstance(state[title], str) else state[title]
             for line in lines[-10:]:
-                ui.out.print(f"  {title}: {line}", markup=False, soft_wrap=True)
+                ui.out.print(f"  {title}: {line}", soft_wrap=True)

@@ -64,6 +64,8 @@ def check(done: subprocess.CompletedProcess[str], *words: str) -> None:
         (["run", "vm", "--vmm", "gpu=red"], ["gpu=red", "'virgl'"]),
         (["decode", "nothing.fwht"], ["nothing.fwht", "no such file"]),
         (["decode", __file__], [__file__, "frame 0 at byte 0"]),
+        (["decode", "[bold]nothing"], ["lab: [bold]nothing: no such file"]),
+        (["reserve", "[/x]"], ["'[/x]' is no TAG=VALUE"]),
         (["images", "build", "no-such-image"], ["no-such-image", "board-trixie"]),
         (["results", "show", "2001"], ["no result store", "lab run"]),
     ],
