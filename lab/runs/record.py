@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,8 @@ class Attempt:
 
     number: int = 1
     before: int = 0  # attempts of the same cell on other boards of this run
-    started: float = 0.0  # seconds since the epoch
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    begun: float = field(default_factory=time.monotonic)
     iommu_verified: IommuMode | None = None
     kernel: str = ""
     environment: dict[str, str] = field(default_factory=dict)
@@ -34,6 +37,11 @@ class Attempt:
     log: str = ""
     failure: tuple[Status, str] | None = None
     detail: str = ""  # what an error says beyond its one line: console, rack's log, remote traceback
+
+    @property
+    def duration(self) -> float:
+        """Seconds since it began, whatever the machine's clock was set to meanwhile."""
+        return time.monotonic() - self.begun
 
     @property
     def status(self) -> Status:

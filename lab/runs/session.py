@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -120,7 +119,7 @@ class Session:
         mode = str(params(item).get("iommu_mode", ""))
         before = (self._tried or {}).get((mode, test_name(item)), 0)
         number = previous.number + 1 if previous else before + 1
-        item.stash[ATTEMPT] = Attempt(number=number, before=before, started=time.time())
+        item.stash[ATTEMPT] = Attempt(number=number, before=before)
         if mode:
             self.events.emit("begin", test=test_name(item), iommu=mode, attempt=number)
 
@@ -165,7 +164,7 @@ class Session:
             target=cell.target,
             iommu_asked=cell.iommu,
             status=attempt.status,
-            started=datetime.fromtimestamp(attempt.started, UTC),
+            started=attempt.started,
             attempt=attempt.number,
             place=self.lab.place,
             soc=cell.soc,
@@ -182,7 +181,7 @@ class Session:
             errno=attempt.errno,
             reason=attempt.reason,
             reasons=attempt.reasons,
-            duration=time.time() - attempt.started,
+            duration=attempt.duration,
             evidence=attempt.evidence,
             metrics={**figures_of(attempt.verdict, attempt.evidence), **attempt.metrics},
             log="\n".join(part for part in (attempt.log, attempt.detail) if part),

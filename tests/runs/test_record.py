@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from lab.base.errors import BoardError, ConfigError, LabError
@@ -43,6 +45,11 @@ def call_info(error: BaseException | None, when: str) -> pytest.CallInfo[None]:
             raise error
 
     return pytest.CallInfo.from_call(body, when)
+
+
+def test_a_clock_that_is_set_back_under_an_attempt_leaves_its_duration():
+    attempt = Attempt(started=datetime.now(UTC) + timedelta(hours=1))
+    assert 0 <= attempt.duration < 3600
 
 
 def test_the_gravest_phase_stays():
