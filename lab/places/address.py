@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from lab.base import dirs
+from lab.base.errors import ConfigError
 
 DEFAULT = "127.0.0.1:20408"
 
@@ -18,7 +19,7 @@ def coordinator_address(given: str | None = None) -> str:
         return with_port(named)
     try:
         return address_file().read_text(encoding="utf-8").strip() or DEFAULT
-    except OSError:
+    except (OSError, ConfigError):  # no such file, or no folder for it
         return DEFAULT
 
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from lab.base.errors import LabError
+from lab.base.errors import ConfigError, LabError
 from lab.places import loop, notes
 from lab.places.lease import HeldPlace
 from lab.places.model import LeaseInfo
@@ -100,9 +100,17 @@ class Lease:
             self.release()
 
     def note(self) -> notes.Note:
-        """Remember it for other commands of this user on this machine."""
+        """Remember it for other commands of this user on this machine.
+
+        Raises ConfigError where that is not possible, and then it is given back: nobody could do so later.
+        """
         note = notes.Note(self._session.address, self.place, self.holder)
-        notes.write(note)
+        try:
+            notes.write(note)
+        except ConfigError:
+            with contextlib.suppress(LabError):
+                self.release()
+            raise
         return note
 
     def labgrid_environment(self) -> dict[str, str]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from lab.base import dirs
+from lab.base.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -19,16 +21,22 @@ class Note:
 
 
 def write(note: Note) -> None:
-    """Remember a lease."""
+    """Remember a lease. Raises ConfigError where there is no place to write it to."""
+    dirs.state()
     path = _path(note)
     part = path.with_suffix(".part")
-    part.write_text(json.dumps(asdict(note)), encoding="utf-8")
-    part.replace(path)
+    try:
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        part.write_text(json.dumps(asdict(note)), encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        raise ConfigError(f"cannot be written ({error.strerror})", file=path) from None
 
 
 def forget(coordinator: str, place: str, holder: str) -> None:
-    """The lease is over."""
-    _path(Note(coordinator, place, holder)).unlink(missing_ok=True)
+    """The lease is over. A note that stays does no harm: who uses it is told that the lease is over."""
+    with contextlib.suppress(OSError, ConfigError):
+        _path(Note(coordinator, place, holder)).unlink(missing_ok=True)
 
 
 def all_notes(coordinator: str | None = None) -> list[Note]:
@@ -49,6 +57,4 @@ def _path(note: Note) -> Path:
 
 
 def _folder() -> Path:
-    path = dirs.state() / "leases"
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return path
+    return dirs.state_path() / "leases"

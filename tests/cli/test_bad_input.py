@@ -109,6 +109,15 @@ def test_a_port_in_use(tmp_path):
     check(done, str(port), "in use")
 
 
+@pytest.mark.parametrize(
+    ("variable", "words"),
+    [("XDG_CACHE_HOME", ["images", "list"]), ("XDG_RUNTIME_DIR", ["rack", "status"])],
+)
+def test_a_home_that_cannot_be_written(tmp_path, variable, words):
+    done = lab(*words, cwd=tmp_path, **{variable: "/dev/null"})
+    check(done, "/dev/null/sharelab: cannot be made (Not a directory)", f"{variable} names another place")
+
+
 def test_results_that_cannot_be_written(tmp_path):
     (tmp_path / "results").write_text("a file, no folder")
     check(lab("run", "-k", "nothing", cwd=tmp_path), "results")

@@ -1,10 +1,13 @@
-"""A job is cancelled while it gives its board back: the end of its session waits for that."""
+"""A board is given back, whatever is in the way: a session that ends meanwhile, a home that is read-only."""
 
 from __future__ import annotations
 
 import threading
 from pathlib import Path
 
+import pytest
+
+from lab.base.errors import ConfigError
 from lab.places import connect
 from tests.lightlab import LightLab, eventually
 
@@ -34,3 +37,17 @@ def test_a_session_that_is_closed_meanwhile_waits_for_it(tmp_path: Path):
             worker.join(10)
             assert not failed, f"time {number}: {failed[0]!r}"
             eventually(lambda: watcher.place("rock").acquired is None, 2)
+
+
+def test_without_a_place_for_notes_boards_are_given_back_all_the_same(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", "/dev/null")  # as little to be written to as a read-only home
+    with LightLab(tmp_path) as lab, connect(lab.address) as session:
+        lab.start_light_exporter("rock")
+        lab.add_places(session, "rock")
+        eventually(lambda: session.place("rock").live)
+        session.reserve({"name": "rock"}, wait=20).release()
+        eventually(lambda: session.place("rock").acquired is None, 2)
+        lease = session.reserve({"name": "rock"}, wait=20, hold=600)
+        with pytest.raises(ConfigError, match=r"/dev/null/sharelab: cannot be made .*XDG_STATE_HOME"):
+            lease.note()
+        eventually(lambda: session.place("rock").acquired is None, 2)
