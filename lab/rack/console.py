@@ -37,6 +37,9 @@ class Console:
         self._event = event
         self._clients: dict[asyncio.StreamWriter, asyncio.Task[None]] = {}
         self._board: socket.socket | None = None
+        self._typing = asyncio.Lock()
+        """Two who wrote to one socket at once would be in each other's way: asyncio has one waiter for it."""
+        self._sending: asyncio.Task[None] | None = None
         self._server: asyncio.Server | None = None
 
     async def listen(self, listener: socket.socket) -> None:
@@ -55,7 +58,11 @@ class Console:
         board, self._board = self._board, None
         if board is None:
             return
-        asyncio.get_running_loop().remove_reader(board)
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(board)
+        if self._sending is not None:  # the board did not read it, and never will
+            self._sending.cancel()
+            loop.remove_writer(board)
         while self._forward(board):
             pass
         board.close()
@@ -116,7 +123,16 @@ class Console:
 
     async def _write(self, data: bytes) -> None:
         """To the board, at the speed at which it takes it; dropped when the board is or goes off."""
-        board = self._board
-        if board is not None:
-            with contextlib.suppress(OSError):
-                await asyncio.get_running_loop().sock_sendall(board, data)
+        async with self._typing:
+            board = self._board
+            if board is None:
+                return
+            sending = asyncio.get_running_loop().sock_sendall(board, data)
+            self._sending = asyncio.ensure_future(sending)
+            try:
+                await asyncio.wait({self._sending})
+                if not self._sending.cancelled():
+                    self._sending.exception()  # of a board that is gone: what was typed is lost
+            finally:
+                self._sending.cancel()
+                self._sending = None

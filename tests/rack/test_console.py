@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -98,5 +99,31 @@ def test_a_client_that_never_reads_is_cut_off_and_the_others_stay(tmp_path: Path
             await until(reader, b"end")
             assert "cut off" in events[0]
             deaf_writer.transport.abort()
+
+    run(body())
+
+
+def test_two_who_type_at_a_board_that_does_not_read_go_on_after_its_power_cycle(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with console(tmp_path / "log", []) as (served, port):
+            ours, deaf = socket.socketpair()
+            served.plug(ours)
+            writers = [(await asyncio.open_connection("127.0.0.1", port))[1] for _ in range(2)]
+            for writer in writers:
+                writer.write(bytes(1 << 20))
+            while select.select([], [ours], [], 0)[1]:  # until no more gets in
+                await asyncio.sleep(0.01)
+            served.unplug()
+            deaf.close()
+            ours, board = socket.socketpair()
+            board.setblocking(False)
+            served.plug(ours)
+            loop = asyncio.get_running_loop()
+            for writer, word in zip(writers, (b"first", b"second"), strict=True):
+                writer.write(word)
+                heard = b""
+                while not heard.endswith(word):
+                    heard += await loop.sock_recv(board, 1 << 20)
+            board.sendall(b"up")
 
     run(body())
