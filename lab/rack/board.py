@@ -198,11 +198,15 @@ class Board:
         Raises LabError where QEMU cannot be killed.
         """
         # Before the lock: a start that hangs must not keep anyone waiting.
+        await self._cut()
+        async with self._switch:
+            await self._cut()  # what a start that was under way has made meanwhile
+            await self._settled()
+
+    async def _cut(self) -> None:
         if self._qemu is not None and self._qemu.alive:
             self.event("power off")
             await self._qemu.kill()
-        async with self._switch:
-            await self._settled()
 
     def _arguments(self) -> Callable[[int, int], list[str]]:
         plan = BoardPlan(**{**vars(self._plan), "ssh_port": self.ports.ssh})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import random
@@ -20,6 +21,8 @@ from labgrid.resource import TFTPProvider
 
 from lab.base import dirs
 from lab.rack import Rack
+from lab.rack.board import Board
+from lab.rack.layout import BoardPlan
 from tests.rack.conftest import VIRT, Bench, Files, eventually, gone, parent_command
 
 pytestmark = pytest.mark.board
@@ -187,3 +190,35 @@ def test_a_rack_ends_with_a_stopped_board_in_it(bootable: Files, tmp_path: Path)
     rack.close()
     assert gone(pid)
     assert time.monotonic() - started < 8  # the supervisor did it, it was not killed after its time-out
+
+
+def test_who_switches_off_while_another_switches_on_is_obeyed(bootable: Files, tmp_path: Path) -> None:
+    plan = BoardPlan(
+        name="b",
+        machine="virt",
+        cpu="max",
+        smp=1,
+        memory="256M",
+        devices=(),
+        extra=("-S",),
+        uboot=str(bootable.uboot),
+        squashfs=str(bootable.squashfs),
+    )
+
+    async def body() -> None:
+        board = Board(plan, tmp_path)
+        await board.open()
+        try:
+            await board.on()
+            os.kill(board.status()["pid"], signal.SIGKILL)
+            while board.powered:
+                await asyncio.sleep(0)
+            # one waits for what the killed one left, then starts; the other finds nothing running yet
+            on, off = asyncio.create_task(board.on()), asyncio.create_task(board.off())
+            await asyncio.wait_for(off, 20)
+            await on
+            assert not board.powered
+        finally:
+            await board.close()
+
+    asyncio.run(body())
