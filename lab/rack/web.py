@@ -49,8 +49,10 @@ async def serve(listener: socket.socket, handler: Handler) -> asyncio.Server:
                 answer = Answer(HTTPStatus.BAD_REQUEST, f"{error}\n")
             except TimeoutError:
                 answer = Answer(HTTPStatus.REQUEST_TIMEOUT)
-            await _send(writer, answer)
-            writer.close()
+            try:
+                await _send(writer, answer)
+            finally:  # whoever waits for more than came is told that there is no more
+                writer.close()
             await writer.wait_closed()
 
     return await asyncio.start_server(connected, sock=listener, limit=HEAD_LIMIT)
@@ -83,7 +85,12 @@ async def _send(writer: asyncio.StreamWriter, answer: Answer) -> None:
         writer.write(_encode(answer))
         await writer.drain()
         return
-    with answer.file.open("rb") as file:
+    try:
+        file = answer.file.open("rb")
+    except OSError as error:  # it was there when it was looked for
+        await _send(writer, Answer(HTTPStatus.NOT_FOUND, f"{error.strerror}\n"))
+        return
+    with file:
         writer.write(_head(answer, os.fstat(file.fileno()).st_size, "application/octet-stream"))
         await asyncio.get_running_loop().sendfile(writer.transport, file)
 

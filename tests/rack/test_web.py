@@ -2,20 +2,23 @@ from __future__ import annotations
 
 import asyncio
 from http import HTTPStatus
+from pathlib import Path
 
 import pytest
 
 from lab.rack.board import listener
-from lab.rack.web import Answer, serve
+from lab.rack.web import Answer, Handler, serve
 
 
-def talk(request: bytes) -> str:
-    """The answer of a server that repeats what it understood."""
+async def echo(method: str, path: str, body: bytes) -> Answer:
+    """What was understood."""
+    if path == "/broken":
+        raise RuntimeError("two\r\nlines")
+    return Answer(HTTPStatus.OK, f"{method} {path} {body!r}")
 
-    async def handler(method: str, path: str, body: bytes) -> Answer:
-        if path == "/broken":
-            raise RuntimeError("two\r\nlines")
-        return Answer(HTTPStatus.OK, f"{method} {path} {body!r}")
+
+def talk(request: bytes, handler: Handler = echo) -> str:
+    """The answer of a server with that handler."""
 
     async def body() -> bytes:
         bound = listener(0)
@@ -61,3 +64,10 @@ def test_an_error_of_the_handler_is_told_on_one_line(capfd: pytest.CaptureFixtur
     assert head[0].startswith("HTTP/1.1 500 RuntimeError(")
     assert head[1].startswith("Content-Type")
     assert "Traceback" in capfd.readouterr().err
+
+
+def test_a_file_that_is_gone_by_now_keeps_nobody_waiting() -> None:
+    async def handler(method: str, path: str, body: bytes) -> Answer:
+        return Answer(HTTPStatus.OK, file=Path("/nonexistent/file"))
+
+    assert talk(b"GET /file HTTP/1.1\r\n\r\n", handler).startswith("HTTP/1.1 404 ")
