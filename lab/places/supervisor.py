@@ -8,7 +8,6 @@ to end by SIGTERM. Should it be killed, the kernel kills them too.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import signal
@@ -20,7 +19,9 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import IO
 
+from lab.base import lockfile
 from lab.base.errors import LabError
 from lab.base.proc import die_with_parent
 
@@ -69,6 +70,8 @@ class Kept:
         self._cwd = cwd
         self._log = log
         self._over = threading.Event()
+        self._starting = threading.Lock()
+        """Held while a process is made: one that nobody knows of yet could not be ended."""
         self._process: subprocess.Popen[bytes] | None = None
         self._thread = threading.Thread(target=self._run, name=name)
 
@@ -79,29 +82,45 @@ class Kept:
     def _run(self) -> None:
         # Here and not in the caller's thread: the kernel kills a child when the thread that made it ends.
         failures = 0
-        while not self._over.is_set():
+        while True:
             started = time.monotonic()
             with self._log.open("ab") as log:
-                self._process = subprocess.Popen(
-                    self._words,
-                    cwd=self._cwd,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    env={**os.environ, "PYTHONUNBUFFERED": "1"},
-                    preexec_fn=die_with_parent,
-                )
-                status = self._process.wait()
+                process = self._begin(log)
+                if process is None:
+                    return
+                status = process.wait()
                 if self._over.is_set():
                     return
                 failures = 0 if time.monotonic() - started > STEADY else failures + 1
                 log.write(f"{self.name} ended with status {status}; it is started again\n".encode())
             self._over.wait(PAUSES[min(failures, len(PAUSES)) - 1] if failures else PAUSES[0])
 
+    def _begin(self, log: IO[bytes]) -> subprocess.Popen[bytes] | None:
+        """The process, started; None where it is over."""
+        with self._starting:
+            if self._over.is_set():
+                return None
+            self._process = subprocess.Popen(
+                self._words,
+                cwd=self._cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                preexec_fn=die_with_parent,
+            )
+            return self._process
+
+    @property
+    def running(self) -> bool:
+        """Whether it is kept."""
+        return self._thread.is_alive()
+
     def end(self) -> None:
         """End it, and the keeping."""
-        self._over.set()
-        process = self._process
+        with self._starting:
+            self._over.set()
+            process = self._process
         if process is not None and process.poll() is None:
             process.terminate()
         self._thread.join(END_TIMEOUT)
@@ -137,15 +156,8 @@ def start(directory: Path, plan: Plan) -> None:
 
 def running(directory: Path) -> int | None:
     """The process number of the supervisor that holds the lock of ``directory``."""
-    try:
-        with (directory / "lock").open("r") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return int(lock.read())
-    except (FileNotFoundError, ValueError):
-        pass
-    return None
+    path = directory / "lock"
+    return int(path.read_text() or 0) or None if lockfile.held(path) else None
 
 
 def end(directory: Path) -> None:
@@ -212,16 +224,14 @@ def supervise(directory: Path) -> int:
 def main() -> int:
     """Entry point."""
     directory = Path(sys.argv[1])
-    with (directory / "lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"a lab runs in {directory} already", file=sys.stderr)
-            return LabError.exit_code
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        return supervise(directory)
+    try:
+        lock = lockfile.take(directory / "lock")
+    except LabError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    os.ftruncate(lock, 0)
+    os.write(lock, str(os.getpid()).encode())
+    return supervise(directory)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import http.client
 import json
 import os
@@ -19,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
-from lab.base import dirs
+from lab.base import dirs, lockfile
 from lab.base.errors import ConfigError, LabError
 from lab.base.proc import require
 from lab.rack.keys import boot_files, known_hosts, of_user
@@ -321,19 +320,8 @@ def _await(process: subprocess.Popen[bytes], directory: Path) -> None:
 
 
 def _running(directory: Path) -> bool:
-    """Whether a supervisor holds the rack's lock: no pid that another process may have by now."""
-    try:
-        lock = os.open(directory / "lock", os.O_RDWR)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    else:
-        return False
-    finally:
-        os.close(lock)
+    """Whether a supervisor holds the rack's lock."""
+    return lockfile.held(directory / "lock")
 
 
 def _tail(path: Path, lines: int) -> str:

@@ -23,7 +23,6 @@ GET /FILES/BOARD/NAME        a file that is staged for the board (HTTPProvider);
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import hmac
 import json
 import os
@@ -35,7 +34,8 @@ from collections.abc import Awaitable
 from http import HTTPStatus
 from pathlib import Path
 
-from lab.base.errors import ConfigError, LabError, SharelabError
+from lab.base import lockfile
+from lab.base.errors import ConfigError, SharelabError
 from lab.rack.board import Board, listener
 from lab.rack.layout import Plan, State, board_directory, files_token, read_plan, write_state
 from lab.rack.web import Answer, serve
@@ -189,12 +189,9 @@ async def supervise(directory: Path) -> None:
 def main() -> int:
     """Entry point. The first line on stdout is ``ready``, or says why not; exit codes as errors.ExitCode."""
     directory = Path(sys.argv[1])
-    lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise LabError(f"a rack runs in {directory} already") from None
+        lockfile.take(directory / "lock")
+        (directory / "state.json").unlink(missing_ok=True)  # of one that was killed: nobody must find it
         asyncio.run(supervise(directory))
     except SharelabError as error:
         print(error, flush=True)
