@@ -34,6 +34,7 @@
  * @index:	place in the order of first probes, see address_bits
  * @multiplanar: speaks the multi-planar API only, as most SoCs' decoders do
  * @steps:	of pictures in memory
+ * @min_buffers: CAPTURE buffers that have to be queued before the first picture
  */
 struct fwht_device {
 	struct v4l2_device v4l2_dev;
@@ -46,6 +47,7 @@ struct fwht_device {
 	int index;
 	bool multiplanar;
 	struct fwht_steps steps;
+	unsigned int min_buffers;
 };
 
 /**

@@ -6,6 +6,10 @@
  * the header, and needs no CAPTURE buffer; then it decodes one frame into one
  * CAPTURE buffer. A frame whose size is not the one that CAPTURE was set up for
  * stays in the queue until the client has followed the source change.
+ *
+ * With min_buffers above 1 the device does what decoders that reorder may do:
+ * it waits for so many CAPTURE buffers before its first picture, and takes them
+ * in another order than they came.
  */
 
 #include <linux/mm.h>
@@ -84,6 +88,23 @@ static int fwht_fetch(struct fwht_context *ctx, struct vb2_v4l2_buffer *src)
 	return 0;
 }
 
+/* Since CAPTURE was started; it counts pictures from there. */
+static unsigned int fwht_wanted_buffers(const struct fwht_context *ctx)
+{
+	return READ_ONCE(ctx->capture_sequence) ? 1 : ctx->dev->min_buffers;
+}
+
+/* Returns NULL where there are too few. The buffer stays in the queue. */
+static struct vb2_v4l2_buffer *fwht_next_capture(struct fwht_context *ctx)
+{
+	struct v4l2_m2m_ctx *m2m = ctx->fh.m2m_ctx;
+
+	if (v4l2_m2m_num_dst_bufs_ready(m2m) < fwht_wanted_buffers(ctx))
+		return NULL;
+	return ctx->dev->min_buffers > 1 ? v4l2_m2m_last_dst_buf(m2m) :
+					   v4l2_m2m_next_dst_buf(m2m);
+}
+
 /*
  * Giving buffers back, under state_lock: a STOP command must find a buffer
  * either in the queue or already marked as the last one.
@@ -147,7 +168,7 @@ static void fwht_frame_done(struct fwht_context *ctx,
 	src->sequence = ctx->output_sequence++;
 
 	if (dst) {
-		v4l2_m2m_dst_buf_remove(m2m);
+		v4l2_m2m_dst_buf_remove_by_buf(m2m, dst);
 		fwht_copy_metadata(src, dst);
 		if (last)
 			dst->flags |= V4L2_BUF_FLAG_LAST;
@@ -245,22 +266,21 @@ static int fwht_decode(struct fwht_context *ctx, struct vb2_v4l2_buffer *dst,
 
 static void fwht_run_job(struct fwht_context *ctx)
 {
-	struct v4l2_m2m_ctx *m2m = ctx->fh.m2m_ctx;
 	struct vb2_v4l2_buffer *dst = NULL;
 	struct fwht_frame_info info;
 	struct fwht_layout layout;
 	bool wait = false;
 	int ret;
 
-	ret = fwht_fetch(ctx, v4l2_m2m_next_src_buf(m2m));
+	ret = fwht_fetch(ctx, v4l2_m2m_next_src_buf(ctx->fh.m2m_ctx));
 	if (!ret)
 		ret = fwht_parse_header(ctx->bitstream, ctx->bitstream_used,
 					&info);
 
 	mutex_lock(&ctx->state_lock);
 	if (ctx->capture_on) {
-		/* CAPTURE may have been started since, without a buffer. */
-		dst = v4l2_m2m_next_dst_buf(m2m);
+		/* CAPTURE may have been started since, without buffers. */
+		dst = fwht_next_capture(ctx);
 		wait = !dst;
 	}
 	if (!ret && !wait)
@@ -307,7 +327,8 @@ static int fwht_job_ready(void *priv)
 	if (READ_ONCE(ctx->source_change))
 		return 0;
 	if (READ_ONCE(ctx->capture_on))
-		return v4l2_m2m_num_dst_bufs_ready(ctx->fh.m2m_ctx) > 0;
+		return v4l2_m2m_num_dst_bufs_ready(ctx->fh.m2m_ctx) >=
+		       fwht_wanted_buffers(ctx);
 	return !READ_ONCE(ctx->header_seen);
 }
 

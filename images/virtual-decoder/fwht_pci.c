@@ -27,6 +27,9 @@
 #define FWHT_ADDRESS_BITS	28
 /* More than any decoder of a SoC wants */
 #define FWHT_MAX_STEP		4096
+/* Decoding keeps its reference picture to itself. */
+#define FWHT_MIN_BUFFERS	1
+#define FWHT_MAX_MIN_BUFFERS	16
 
 static int address_bits[FWHT_MAX_DEVICES] = {
 	[0 ... FWHT_MAX_DEVICES - 1] = FWHT_ADDRESS_BITS
@@ -53,6 +56,13 @@ static int height_align[FWHT_MAX_DEVICES] = {
 module_param_array(height_align, int, NULL, 0644);
 MODULE_PARM_DESC(height_align,
 		 "Pictures are rounded up to so many rows of luma; read at each probe (default 16)");
+
+static int min_buffers[FWHT_MAX_DEVICES] = {
+	[0 ... FWHT_MAX_DEVICES - 1] = FWHT_MIN_BUFFERS
+};
+module_param_array(min_buffers, int, NULL, 0644);
+MODULE_PARM_DESC(min_buffers,
+		 "CAPTURE buffers that the device wants before it decodes; above 1 it takes the last queued one first; read at each probe (default 1)");
 
 static bool bitstream_dma;
 module_param(bitstream_dma, bool, 0644);
@@ -153,11 +163,28 @@ static int fwht_read_step(struct pci_dev *pdev, const char *name,
 	return 0;
 }
 
+static int fwht_read_min_buffers(struct fwht_device *dev)
+{
+	int found = READ_ONCE(min_buffers[dev->index]);
+
+	if (found < FWHT_MIN_BUFFERS || found > FWHT_MAX_MIN_BUFFERS) {
+		dev_err(&dev->pdev->dev, "min_buffers[%d] = %d is not in %d..%d\n",
+			dev->index, found, FWHT_MIN_BUFFERS,
+			FWHT_MAX_MIN_BUFFERS);
+		return -EINVAL;
+	}
+	dev->min_buffers = found;
+	return 0;
+}
+
 static int fwht_read_shape(struct fwht_device *dev)
 {
 	int ret;
 
 	dev->multiplanar = READ_ONCE(multiplanar[dev->index]);
+	ret = fwht_read_min_buffers(dev);
+	if (ret)
+		return ret;
 	ret = fwht_read_step(dev->pdev, "stride_align",
 			     &stride_align[dev->index], &dev->steps.stride);
 	if (ret)

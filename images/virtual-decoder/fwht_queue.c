@@ -40,6 +40,9 @@ static int fwht_queue_setup(struct vb2_queue *q, unsigned int *num_buffers,
 
 	if (*num_planes && *num_planes != layout.num_planes)
 		return -EINVAL;
+	/* VIDIOC_CREATE_BUFS, which has planes, adds as many as it says. */
+	if (V4L2_TYPE_IS_CAPTURE(q->type) && !*num_planes)
+		*num_buffers = max(*num_buffers, ctx->dev->min_buffers);
 	for (i = 0; i < layout.num_planes; i++) {
 		if (!*num_planes)
 			sizes[i] = layout.sizeimage[i];

@@ -18,8 +18,6 @@
 
 #define FWHT_DEFAULT_WIDTH	176
 #define FWHT_DEFAULT_HEIGHT	144
-/* Decoding keeps its reference picture to itself. */
-#define FWHT_MIN_CAPTURE_BUFFERS 1
 /* A client may ask for larger OUTPUT buffers, within reason. */
 #define FWHT_MAX_OUTPUT_SIZE	SZ_2M
 
@@ -449,11 +447,11 @@ static void fwht_context_set_defaults(struct fwht_context *ctx)
 static int fwht_context_init_ctrls(struct fwht_context *ctx)
 {
 	struct v4l2_ctrl_handler *ctrls = &ctx->ctrls;
+	unsigned int wanted = ctx->dev->min_buffers;
 
 	v4l2_ctrl_handler_init(ctrls, 1);
-	v4l2_ctrl_new_std(ctrls, NULL, V4L2_CID_MIN_BUFFERS_FOR_CAPTURE,
-			  FWHT_MIN_CAPTURE_BUFFERS, FWHT_MIN_CAPTURE_BUFFERS, 1,
-			  FWHT_MIN_CAPTURE_BUFFERS);
+	v4l2_ctrl_new_std(ctrls, NULL, V4L2_CID_MIN_BUFFERS_FOR_CAPTURE, wanted,
+			  wanted, 1, wanted);
 	if (ctrls->error) {
 		int ret = ctrls->error;
 
