@@ -26,17 +26,12 @@ def allocate(allocator: str, size: int, **options: Any) -> dict[str, Any]:
     """Allocate at least ``size`` bytes and keep them open until `free` or `reset`.
 
     Returns ``handle``, ``size``, ``exporter``, ``inode``, ``runs``, ``pages`` (physical addresses of 4 KiB
-    pages, ``None``: not knowable) and ``fd_name`` (what /proc/PID/fd/N reads). ``decoder-mmap`` takes the
-    options ``node``, ``width``, ``height``, ``capture`` and ``coded`` (fourcc): a CAPTURE buffer of that
-    decoder, exported.
+    pages, ``None``: not knowable) and ``fd_name`` (what /proc/PID/fd/N reads). The decoder's own buffers are
+    not made here: `own_buffers`.
     """
     if size <= 0:
         raise ValueError(f"a buffer needs a size above 0, not {size}")
-    if allocator == "decoder-mmap":
-        buffer = _decoder_buffer(size, **options)
-    else:
-        buffer = find(allocator).allocate(size, **options)
-    return keep(buffer)
+    return keep(find(allocator).allocate(size, **options))
 
 
 def keep(buffer: DmaBuf) -> dict[str, Any]:
@@ -49,32 +44,33 @@ def keep(buffer: DmaBuf) -> dict[str, Any]:
     }
 
 
-def _decoder_buffer(
-    size: int, node: str, width: int, height: int, capture: str | None = None, coded: str | None = None
-) -> DmaBuf:
+def own_buffers(
+    node: str, count: int, coded: str, width: int, height: int, capture: str | None = None
+) -> list[dict[str, Any]]:
+    """Have a decoder allocate ``count`` CAPTURE buffers (its queue may want more), export and keep them.
+
+    Each memory plane as `allocate` returns a buffer, in the queue's order. ``capture``: their fourcc, by
+    default a linear one (`formats.linear`). Raises as `v4l2.Device`.
+    """
     from . import videodev2 as v
     from .formats import linear
     from .v4l2 import Device
 
-    device = Device(node)
+    device = Device(node)  # closed with the first of the buffers: their memory is their own by then
+    made: list[DmaBuf] = []
     try:
-        coded = coded or next(fourcc for fourcc, compressed in device.output.formats() if compressed)
         device.output.set_format(coded, width, height)
-        capture = capture or linear(device.capture)
-        made = device.capture.set_format(capture, width, height)
-        if device.capture.planes > 1:
-            raise ValueError(
-                f"{capture} lies in {device.capture.planes} memory planes: one dma-buf is no buffer"
-            )
-        if made["sizeimage"] < size:
-            raise ValueError(
-                f"a {width}x{height} {capture} buffer of {node} has {made['sizeimage']} bytes < {size}"
-            )
-        device.capture.request(1, v.MEMORY_MMAP)
-        return DmaBuf(device.capture.export(0), extra=[device])
+        device.capture.set_format(capture or linear(device.capture), width, height)
+        for index in range(device.capture.request(count, v.MEMORY_MMAP)):
+            for plane in range(device.capture.planes):
+                fd = device.capture.export(index, plane)
+                made.append(DmaBuf(fd, extra=[device]))
     except BaseException:
+        for buffer in made:
+            buffer.close()
         device.close()
         raise
+    return [keep(buffer) for buffer in made]
 
 
 def read(handle: int, size: int | None = None, offset: int = 0) -> bytes:

@@ -24,6 +24,32 @@ OUTPUT_BUFFERS = 2
 _PAUSE = 0.005  # seconds between looks at a device that can only report POLLERR
 
 
+def capture_needs(
+    node: str, stream: bytes, sizes: list[int], timeout: float = 10.0, **start: Any
+) -> dict[str, Any]:
+    """Return what the decoder wants for ``stream``, of which it is fed the beginning.
+
+    As `Decoder.capture_format`, and ``buffers``: how many its CAPTURE queue wants at least. A driver may know
+    both only when it has seen a header. ``sizes``: bytes of each frame within ``stream``; ``start``: options
+    of `Decoder.start`, which also says what is raised.
+    """
+    decoder = Decoder(node, timeout)
+    try:
+        found = decoder.start(cut(stream, sizes), **start)
+        return {**found, "buffers": decoder.wanted_buffers()}
+    finally:
+        decoder.close()
+
+
+def cut(stream: bytes, sizes: list[int]) -> list[bytes]:
+    """Return the frames of ``stream``, each with its number of bytes."""
+    frames = []
+    for length in sizes:
+        frames.append(stream[:length])
+        stream = stream[length:]
+    return frames
+
+
 class Decoder:
     """One decoding session. ``timeout``: seconds without any progress until ``OSError`` ETIMEDOUT."""
 
@@ -80,6 +106,17 @@ class Decoder:
     def min_buffers(self) -> int:
         """Return how many CAPTURE buffers the decoder wants at least (1 if it does not say)."""
         return self.device.control(v.CID_MIN_BUFFERS_FOR_CAPTURE) or 1
+
+    def wanted_buffers(self) -> int:
+        """Return how many CAPTURE buffers its queue makes of that when it is to import them.
+
+        The least that the decoder says where the queue imports none.
+        """
+        least = self.min_buffers()
+        try:
+            return max(least, self.device.capture.request(least, v.MEMORY_DMABUF))
+        except OSError:
+            return least
 
     def decode(self, deliver: Callable[[Done], None], renew: Callable[[], None]) -> None:
         """Feed the frames that `start` has not fed, hand each decoded one to ``deliver``, then drain.

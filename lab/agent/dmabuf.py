@@ -63,15 +63,18 @@ def dmabufs() -> list[dict[str, Any]]:
     return parse_bufinfo(files.read(BUFINFO))
 
 
-def attachments(inode: int) -> list[str] | None:
-    """Return the devices that are attached to a dma-buf now; ``None`` where debugfs does not say."""
+def attachments(inode: int, *more: int) -> list[str] | None:
+    """Return the devices that are attached to a dma-buf now; ``None`` where debugfs does not say.
+
+    ``more``: further inodes; then those devices that are attached to each of the dma-bufs.
+    """
     text = files.read_or_none(BUFINFO)
     if text is None:
         return None
-    for buffer in parse_bufinfo(text):
-        if buffer["inode"] == inode:
-            return list(buffer["attachments"])
-    return None
+    known = {buffer["inode"]: buffer["attachments"] for buffer in parse_bufinfo(text)}
+    if not known.keys() >= {inode, *more}:
+        return None
+    return [device for device in known[inode] if all(device in known[other] for other in more)]
 
 
 class DmaBuf:

@@ -47,21 +47,6 @@ def linear(queue: v4l2.Queue) -> str:
     return found
 
 
-def frame_format(
-    node: str, coded: str, width: int, height: int, capture: str | None = None
-) -> dict[str, Any]:
-    """Return what `v4l2.Queue.format` says of the decoded frames of a stream, before any of it was fed.
-
-    ``capture``: their format, by default the first of `LINEAR` that there is. Raises as `v4l2.Device`.
-    """
-    device = v4l2.Device(node)
-    try:
-        device.output.set_format(coded, width, height)
-        return device.capture.set_format(capture or linear(device.capture), width, height)
-    finally:
-        device.close()
-
-
 def _coded(device: v4l2.Device, fourcc: str, width: int, height: int) -> dict[str, Any]:
     """Return ``sizes`` (see `_sizes`) and ``raw``: fourcc -> what the driver makes of a frame of that size.
 

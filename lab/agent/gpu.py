@@ -82,31 +82,45 @@ def gpu_resource(handle: int) -> dict[str, int]:
 
 
 def gpu_scanout(
-    handle: int, width: int, height: int, stride: int | None = None, fourcc: str = "XR24"
+    handle: int,
+    width: int,
+    height: int,
+    stride: int | None = None,
+    fourcc: str = "XR24",
+    display: int | None = None,
 ) -> dict[str, Any]:
     """Show a buffer on virtio-gpu's display, in a mode of its own size (at least 32x32).
 
-    A buffer of another exporter is imported for it (``OSError`` ENODEV on kernels that cannot). Returns
-    ``display`` (a handle for `gpu_flush` and `free`: that switches the display off), ``resource`` (its number
-    in the device's commands), ``crtc``, ``connector``, ``fb``.
+    A buffer of another exporter is imported for it (``OSError`` ENODEV on kernels that cannot). ``display``:
+    from an earlier call, whose buffer gives way and stays imported. Returns ``display`` (a handle for
+    `gpu_flush` and `free`: that switches the display off), ``resource`` (its number in the device's
+    commands), ``crtc``, ``connector``, ``fb``.
     """
     card = drm.node(virtgpu.DRIVER)
     if card is None:
         raise FileNotFoundError(2, "no virtio-gpu in this machine")
-    shown = kms.Display(card, get(handle).fd, width, height, stride or 4 * width, fourcc)
-    assert shown.scanout is not None
-    number = HANDLES.add(shown)
+    shown = kms.Display(card) if display is None else _display(display)
+    try:
+        shown.show(get(handle).fd, width, height, stride or 4 * width, fourcc)
+    except BaseException:
+        if display is None:
+            shown.close()
+        raise
     return {
-        "display": number,
+        "display": HANDLES.add(shown) if display is None else display,
         "resource": virtgpu.resource(shown.card, shown.handle)["resource"],
         **shown.scanout.describe(),
     }
 
 
-def gpu_flush(display: int) -> None:
-    """Tell the VMM that what is shown has changed; returns when the device has answered."""
+def gpu_flush(display: int, handle: int | None = None) -> None:
+    """Tell the VMM that what is shown has changed; returns when the device has answered.
+
+    ``handle``: of the buffers that were shown on it the one to show, by default the last one.
+    """
     shown = _display(display)
-    assert shown.scanout is not None
+    if handle is not None:
+        shown.again(get(handle).fd)
     shown.scanout.flush()
 
 

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 SOCKET = "/run/lab/host-blob.sock"
 DEVICE = "vhost-user-test-device-pci"
-BAR = 8 << 20
+BAR = 64 << 20
+"""Bytes: as many huge pages as a V4L2 queue had buffers for long, 32 (Linux, VIDEO_MAX_FRAME)."""
 ATTEMPTS = 8  # at small pages that the decoder reaches; what it does not is kept meanwhile
 STEP = 128
 """Huge pages by which the pool grows between two attempts, 256 MiB."""

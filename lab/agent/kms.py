@@ -144,6 +144,7 @@ class Scanout:
         self.card = card
         self.fb = 0
         self.shown = False
+        self.width, self.height = width, height
         self.crtc, self.connector = first_pipe(card)
         request = drm_mode_fb_cmd2(width=width, height=height, pixel_format=code(fourcc))
         request.handles[0] = handle
@@ -151,22 +152,26 @@ class Scanout:
         ADDFB2(card, request)
         self.fb = request.fb_id
         try:
-            connectors = array("I", [self.connector])
-            SETCRTC(
-                card,
-                drm_mode_crtc(
-                    set_connectors_ptr=connectors.buffer_info()[0],
-                    count_connectors=1,
-                    crtc_id=self.crtc,
-                    fb_id=self.fb,
-                    mode_valid=1,
-                    mode=mode_of(width, height),
-                ),
-            )
-            self.shown = True
+            self.show()
         except BaseException:
             self.close()
             raise
+
+    def show(self) -> None:
+        """Put it on the display, in place of what is there."""
+        connectors = array("I", [self.connector])
+        SETCRTC(
+            self.card,
+            drm_mode_crtc(
+                set_connectors_ptr=connectors.buffer_info()[0],
+                count_connectors=1,
+                crtc_id=self.crtc,
+                fb_id=self.fb,
+                mode_valid=1,
+                mode=mode_of(self.width, self.height),
+            ),
+        )
+        self.shown = True
 
     def flush(self) -> None:
         """Tell the display that the buffer's content changed; it is shown when this returns."""
@@ -187,29 +192,56 @@ class Scanout:
 
 
 class Display:
-    """A dma-buf shown by virtio-gpu's card: import, framebuffer and mode in one."""
+    """dma-bufs shown by virtio-gpu's card, one at a time: import, framebuffer and mode in one.
 
-    def __init__(self, card: str, dmabuf: int, width: int, height: int, stride: int, fourcc: str) -> None:
-        """Import ``dmabuf`` into the ``card`` by path and show it."""
+    All that were shown stay imported until `close`.
+    """
+
+    def __init__(self, card: str) -> None:
+        """Open the ``card`` by path."""
         self.card = os.open(card, os.O_RDWR | os.O_CLOEXEC)
         self.handle = 0
-        self.scanout: Scanout | None = None
+        self._scanouts: dict[int, Scanout] = {}  # by GEM handle: a card has one for each dma-buf
+
+    @property
+    def scanout(self) -> Scanout:
+        """What is shown now."""
+        return self._scanouts[self.handle]
+
+    def show(self, dmabuf: int, width: int, height: int, stride: int, fourcc: str) -> None:
+        """Import ``dmabuf`` and show it instead of what was shown before."""
+        handle = drm.adopt(self.card, dmabuf)
         try:
-            self.handle = drm.adopt(self.card, dmabuf)
-            self.scanout = Scanout(self.card, self.handle, width, height, stride, fourcc)
+            self._scanouts[handle] = Scanout(self.card, handle, width, height, stride, fourcc)
         except BaseException:
-            self.close()
+            drm.GEM_CLOSE(self.card, drm.drm_gem_close(handle))
             raise
+        self._became(handle)
+
+    def again(self, dmabuf: int) -> None:
+        """Show what was shown before; nothing if it still is. ``LookupError`` if it never was."""
+        handle = drm.adopt(self.card, dmabuf)
+        if handle not in self._scanouts:
+            drm.GEM_CLOSE(self.card, drm.drm_gem_close(handle))
+            raise LookupError("this buffer was not shown here before")
+        if handle != self.handle:
+            self._scanouts[handle].show()
+            self._became(handle)
+
+    def _became(self, handle: int) -> None:
+        if self.handle:
+            self.scanout.shown = False
+        self.handle = handle
 
     def close(self) -> None:
-        """Show nothing, forget the buffer, leave the card to others; closing twice does nothing."""
+        """Show nothing, forget the buffers, leave the card to others; closing twice does nothing."""
         if self.card < 0:
             return
         try:
-            if self.scanout is not None:
-                self.scanout.close()
-            if self.handle:
-                drm.GEM_CLOSE(self.card, drm.drm_gem_close(self.handle))
+            while self._scanouts:
+                handle, scanout = self._scanouts.popitem()
+                scanout.close()
+                drm.GEM_CLOSE(self.card, drm.drm_gem_close(handle))
         finally:
             os.close(self.card)
             self.card = -1

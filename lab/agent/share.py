@@ -11,7 +11,7 @@ import time
 from . import videodev2 as v
 from .allocators import find
 from .buffers import get
-from .decoder import Decoder
+from .decoder import Decoder, cut
 from .dmabuf import DmaBuf, attachments
 from .iommu import iommu
 from .kmsg import kmsg, probe_error
@@ -24,7 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from .v4l2 import Done
+    from .v4l2 import Done, Queue
 
 OWN = "decoder-mmap"
 # At a buffer that is contiguous by luck. Lucky ones are kept meanwhile, so that the next gets other pages.
@@ -58,11 +58,12 @@ def share(
     A refusal by the kernel is evidence, not an exception: ``stage``, ``errno`` and ``message`` say where it
     ended. Beside the keys of `watch.Watch.evidence` the evidence has ``allocator``, ``importer``, ``iommu``
     (`iommu.iommu`), ``format`` (`Decoder.start`) and ``formats`` (more than one where the resolution
-    changed), ``buffer`` and ``buffers`` (`DmaBuf.describe`; of all formats, one for each memory plane),
-    ``pages``, ``attachments``, ``frames`` ({index, buffer, format: its index, error_flag, bytesused, sizes:
-    bytes of each memory plane, data: all of them}), ``copies`` (``None``: no such source on this path),
-    ``canary``, ``times`` (seconds; ``decode`` includes reading and refilling by CPU). A source that this
-    kernel does not have is ``None`` and named in ``missing``.
+    changed), ``buffers`` (`DmaBuf.describe`; of all formats, one for each memory plane), ``buffer`` and its
+    ``pages`` (of them the one that the first frame is in), ``attachments`` (to each of them),
+    ``frames`` ({index, buffer, format: its index, error_flag, bytesused, sizes: bytes of each memory plane,
+    data: all of them}), ``copies`` (``None``: no such source on this path), ``canary``, ``times`` (seconds;
+    ``decode`` includes reading and refilling by CPU). A source that this kernel does not have is ``None`` and
+    named in ``missing``.
     """
     if sum(sizes) != len(stream) or not sizes or min(sizes) <= 0:
         raise ValueError(
@@ -73,14 +74,10 @@ def share(
     given = [get(handle) for handle in handles] if handles is not None else None
     if copy_control and allocator == OWN and given is None:
         raise ValueError("copy_control copies out of the decoder's own buffer: choose another allocator")
-    frames = []
-    for length in sizes:
-        frames.append(stream[:length])
-        stream = stream[length:]
     importer = device if device is not None else device_of(str(node))
     experiment = Experiment(importer, allocator, copy_control, given, buffers, canary)
     try:
-        return experiment.run(node, frames, timeout, capture=capture, coded=coded, size=size)
+        return experiment.run(node, cut(stream, sizes), timeout, capture=capture, coded=coded, size=size)
     finally:
         experiment.close()
 
@@ -136,6 +133,7 @@ class Experiment:
         evidence = self.watch.evidence()
         if self.used and self.attachments is None:
             evidence["missing"].append("debugfs:dma_buf/bufinfo")
+        first = self._first()
         return evidence | {
             "stage": self.stage,
             "errno": code,
@@ -145,15 +143,20 @@ class Experiment:
             "iommu": iommu_found,
             "format": self.formats[0] if self.formats else None,
             "formats": self.formats,
-            "buffer": self.used[0].describe() if self.used else None,
+            "buffer": first.describe() if first else None,
             "buffers": [buffer.describe() for buffer in self.used],
-            "pages": self.used[0].pages if self.used else None,
+            "pages": first.pages if first else None,
             "attachments": self.attachments,
             "frames": self.frames,
             "copies": None,
             "canary": self.canary,
             "times": self.times,
         }
+
+    def _first(self) -> DmaBuf | None:
+        """Return the buffer of the first frame; where none came, the first of all."""
+        at = self.frames[0]["buffer"] * len(self.formats[0]["planes"]) if self.frames else 0
+        return self.used[at] if self.used else None
 
     def _decode_into_buffers(
         self, node: str | None, frames: list[bytes], timeout: float, stream: dict[str, Any]
@@ -216,55 +219,62 @@ class Experiment:
     def _queue_own(self, decoder: Decoder) -> None:
         """Let the decoder allocate; export, fill and queue its buffers."""
         queue = decoder.device.capture
-        if self.copy:
-            self.targets = self._allocate()
-            if (room := min(buffer.size for buffer in self.targets)) < max(self.planes):
-                raise OSError(errno.EMSGSIZE, f"a frame needs {max(self.planes)} bytes, a buffer has {room}")
         self.stage = "allocate"
         began = time.monotonic()
-        count = queue.request(self.count, v.MEMORY_MMAP)
-        for index in range(count):
+        self.count = queue.request(self.count, v.MEMORY_MMAP)
+        for index in range(self.count):
             for plane in range(queue.planes):
                 self.own.append(DmaBuf(queue.export(index, plane)))
                 self.made.append(self.own[-1])
                 self.own[-1].fill(self.canary)
-        self.times.setdefault("allocate", time.monotonic() - began)
-        if not self.copy:
+        self.times["allocate"] = time.monotonic() - began
+        if self.copy:
+            self.targets = self._allocate()
+            if len(self.targets) < len(self.own):
+                there = len(self.targets)
+                raise OSError(errno.EINVAL, f"the decoder wants {len(self.own)} buffers, {there} are there")
+            if (room := min(buffer.size for buffer in self.targets)) < max(self.planes):
+                raise OSError(errno.EMSGSIZE, f"a frame needs {max(self.planes)} bytes, a buffer has {room}")
+        else:
             self.targets = self.own
-        elif len(self.targets) < len(self.own):
-            raise OSError(
-                errno.EINVAL, f"the decoder wants {len(self.own)} buffers, {len(self.targets)} are there"
-            )
         self.stage = "import"
-        for index in range(count):
+        for index in range(self.count):
             queue.queue(index)
-        self.attachments = attachments(self.targets[0].inode)
+        self.attachments = self._attached()
 
     def _import(self, decoder: Decoder) -> None:
         """Import into the CAPTURE queue; where a buffer is contiguous only by luck, try others."""
         queue = decoder.device.capture
         for left in reversed(range(ATTEMPTS)):
+            self._request(queue)
             self.targets = self._allocate()
-            there = len(self.targets) // queue.planes
-            if there < self.count:
-                self.stage = "setup"  # nobody was asked to import anything
-                raise OSError(errno.EINVAL, f"the decoder wants {self.count} buffers, {there} are there")
             self.stage = "import"
-            wanted = queue.request(there, v.MEMORY_DMABUF)
-            if wanted > there:
-                raise OSError(errno.EINVAL, f"the queue wants {wanted} buffers, {there} are there")
             began = time.monotonic()
             try:
-                for index in range(there):
+                for index in range(self.count):
                     queue.queue(index, [buffer.fd for buffer in self._of(index)])
             finally:
                 self.times["import"] = time.monotonic() - began
-                self.attachments = attachments(self.targets[0].inode)
+                self.attachments = self._attached()
                 self._count_runs()
             if not left or not self._lucky():
                 return
             queue.request(0, v.MEMORY_DMABUF)
             self.watch.restart()
+
+    def _request(self, queue: Queue) -> None:
+        """Ask the queue for as many buffers as were given, or as are wanted; the queue may want more."""
+        self.stage = "import"
+        asked = self.count if self.given is None else len(self.given) // queue.planes
+        wanted = max(self.count, queue.request(asked, v.MEMORY_DMABUF))
+        if self.given is not None and wanted > asked:
+            self.stage = "setup"  # nobody was asked to import anything
+            raise OSError(errno.EINVAL, f"the decoder wants {wanted} buffers, {asked} are there")
+        self.count = wanted
+
+    def _attached(self) -> list[str] | None:
+        """Return the devices that are attached to each of the buffers."""
+        return attachments(*(buffer.inode for buffer in self.targets))
 
     def _count_runs(self) -> None:
         """Count contiguous runs in the scatter lists just mapped, where the allocator knows none."""

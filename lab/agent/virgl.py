@@ -116,6 +116,7 @@ class Texture:
         """Switch the display off and let go of the buffer; closing twice does nothing."""
         if self._scanout is not None:
             shown, self._scanout = self._scanout, None
+            drm.master(self.on.card, True)
             shown.close()
             drm.master(self.on.card, False)
         if self._image:

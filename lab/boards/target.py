@@ -172,6 +172,18 @@ class Target(Strict):
         known = ", ".join(decoder.name for decoder in self.decoders)
         raise ConfigError(f"target {self.name} has no decoder '{name}'", hint=f"it has {known}")
 
+    def parameters(self, decoder: Decoder) -> dict[str, Any]:
+        """Of its module's parameters those that are for ``decoder`` alone: where it is a machine's only one.
+
+        A list has a value for each of the module's decoders, in their order here.
+        """
+        at = [one.name for one in self.decoders if one.module == decoder.module].index(decoder.name)
+        return {
+            name: [value[at]] if isinstance(value, tuple) else value
+            for name, value in self.modules.get(decoder.module, {}).items()
+            if not isinstance(value, tuple) or at < len(value)
+        }
+
     def at(self, release: str) -> Self:
         """The target as a kernel of this release drives it: its decoders then, those that it knows."""
         known = tuple(decoder.at(release) for decoder in self.decoders if decoder.there(release))

@@ -9,11 +9,12 @@ import base64
 import hashlib
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, Self
 
 from lab.base.errors import LabError
 from lab.base.words import IommuMode, Verdict
 from lab.boards import Board
+from lab.boards.agent import Agent
 from lab.boards.facts import Decoder as DecoderEntry
 from lab.media import Coded, FrameLayout
 from lab.runs.record import Attempt
@@ -67,6 +68,27 @@ class Share:
         return self.outcome.reason
 
 
+@dataclass(frozen=True)
+class Needs:
+    """What a decoder wants for a stream. ``layout``: of its frames; ``count``: CAPTURE buffers at least."""
+
+    layout: FrameLayout
+    count: int
+
+    @property
+    def sizes(self) -> list[int]:
+        """Bytes of each dma-buf, in the order in which its queue takes them."""
+        return list(self.layout.sizes) * self.count
+
+    @classmethod
+    def ask(cls, agent: Agent, node: str, stream: Coded) -> Self:
+        """Feed the beginning of ``stream`` to the decoder at ``node``, and ask what it wants."""
+        asked = {"node": node, "stream": stream.data, "sizes": stream.sizes, "coded": stream.coded}
+        size = list(stream.shapes[0])
+        found = agent.request("capture_needs", {**asked, "size": size}, timeout=30)
+        return cls(FrameLayout.of(found, stream.shapes[0]), found["buffers"])
+
+
 class Decoder:
     """A decoder of the booted board. What it does is noted in ``attempt``."""
 
@@ -93,18 +115,15 @@ class Decoder:
         found = {item["device"]: str(item["node"]) for item in self.board.agent.call("decoders")}
         return found.get(self.entry.device)
 
-    def layout(self, stream: Coded, capture: str | None = None) -> FrameLayout:
-        """How its driver lays out frames of ``stream``, asked before anything is decoded.
+    def needs(self, stream: Coded) -> Needs:
+        """What its driver wants for ``stream``, asked before anything is decoded.
 
-        ``capture``: their fourcc, by default the first one with pixels in rows that it offers. Raises
-        LabError where the decoder has no node.
+        Raises LabError where the decoder has no node.
         """
         node = self.node
         if node is None:
             raise LabError(f"{self.entry.device} has no video node")
-        width, height = stream.shapes[0]
-        asked = {"node": node, "coded": stream.coded, "width": width, "height": height, "capture": capture}
-        return FrameLayout.of(self.board.agent.request("frame_format", asked, timeout=30), (width, height))
+        return Needs.ask(self.board.agent, node, stream)
 
     def share(self, stream: Coded, *, call_timeout: float = SHARE_TIMEOUT, **options: Any) -> dict[str, Any]:
         """Have the agent decode ``stream``, damaged or not; the raw evidence (`lab.agent.share.share`).

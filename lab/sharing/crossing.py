@@ -87,8 +87,10 @@ def _guest_pages(evidence: Evidence, needed: int) -> list[str]:
         return [f"{unknown} of {len(pages)} pages that the decoder wrote were not found in guest RAM"]
     if len({page // PAGE for page in pages if page is not None}) < len(pages):
         return ["a page of guest RAM was found twice"]
-    if len(pages) * PAGE < needed:
-        return [f"{len(pages)} pages of guest RAM were found, a frame has {needed} bytes"]
+    buffers = max(1, len(evidence.buffers))
+    if len(pages) * PAGE < needed * buffers:
+        of = f"there are {buffers} buffers of" if buffers > 1 else "a frame has"
+        return [f"{len(pages)} pages of guest RAM were found, {of} {needed} bytes"]
     return []
 
 

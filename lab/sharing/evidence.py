@@ -15,9 +15,10 @@ A sharing path (`lab.sharing.paths`) adds what the agent on the board cannot kno
                  the resource's creation on and none came; None: nobody listened
 ``dmabuf``       {exporter, inode, size} of the dma-buf that the VMM holds for the guest's resource, as found
                  in its file descriptors; its inode has to be that of ``buffer``, into which the decoder wrote
-``guest_pages``  for each 4K page of guest RAM that the decoder wrote its offset there, None for a page that
-                 is not the guest's; the whole None where nobody looked
-``canaries``     {"host_to_guest", "guest_to_host"}: whether a word written on one side was read on the other
+``guest_pages``  for each 4K page that the decoder had to write to, in any of its buffers, its offset in guest
+                 RAM, None for a page that is not the guest's; the whole None where nobody looked
+``canaries``     {"host_to_guest", "guest_to_host"}: whether a word written on one side was read on the other,
+                 in each of the buffers
 ``screen``       whether the VMM's screendump shows the frame; None where it has none to give
 ``consumer``     who read, where it was no CPU: {name, how, device, inode, maps, bounced}; ``inode``: of the
                  dma-buf that it imported; ``device``, ``maps``, ``bounced``: of its DMA, as the importer's
@@ -132,11 +133,12 @@ SOURCES = (
 class Evidence(_Model):
     """Everything that was recorded around one share; field by field as in lab/agent/share.py.
 
-    ``attachments``: devices attached to the buffer while it was queued. ``bounced``: pages of the importer
-    that swiotlb bounced. ``swiotlb_hiwater``: most slots in use, before and after. ``copies``: copy
-    commands seen on the way to the consumer; None where the path has nobody who could send any, and
-    then also named in ``missing`` where there is somebody and nobody listened. ``canary``: the byte that
-    filled the buffer before. ``pages``: physical addresses of the buffer's pages. The rest: see the module.
+    ``attachments``: devices attached to each of the buffers while they were queued. ``bounced``: pages of the
+    importer that swiotlb bounced. ``swiotlb_hiwater``: most slots in use, before and after. ``copies``: copy
+    commands seen on the way to the consumer; None where the path has nobody who could send any, and then also
+    named in ``missing`` where there is somebody and nobody listened. ``canary``: the byte that filled the
+    buffers before. ``buffer``: the one that the first frame is in, of ``buffers``; ``pages``: physical
+    addresses of its pages. The rest: see the module.
     """
 
     stage: Stage

@@ -73,12 +73,20 @@ def transfers_in_guest(commands: Iterable[Mapping[str, Any]] | None) -> list[str
 def pages_written(raw: Mapping[str, Any]) -> list[int] | None:
     """Host-physical address of each 4K page that the decoder had mapped last, in order: for ``vm_pages()``.
 
-    From ``maps`` of ``share()``; None where the trace cut the list, or merged it and does not say how.
+    Those of all its buffers: it may write any of them. From ``maps`` of ``share()``; None where the trace cut
+    a list, or merged it and does not say how.
     """
     events = [event for event in raw.get("maps") or () if event["device"] == raw["importer"]]
-    if not events or events[-1]["truncated"]:
+    last = [_pages(event) for event in events[-max(1, len(raw.get("buffers") or ())) :]]
+    if not last or None in last:
         return None
-    phys, lengths = events[-1]["phys"], [length for _, length in events[-1]["dma"]]
+    return [page for pages in last for page in pages or ()]
+
+
+def _pages(event: Mapping[str, Any]) -> list[int] | None:
+    phys, lengths = event["phys"], [length for _, length in event["dma"]]
+    if event["truncated"]:
+        return None
     if len(phys) * PAGE >= sum(lengths):
         return list(phys)
     if len(phys) != len(lengths):

@@ -223,7 +223,7 @@ def _covers(event: MapEvent, needed: int, evidence: Evidence) -> bool:
     """The event maps the whole of a buffer, and this one where its pages are known."""
     if not event.truncated and event.bytes < needed:
         return False
-    # With several buffers the pages are those of the first: the others cannot be held against them.
+    # With several buffers the pages are those of one of them: the others cannot be held against it.
     return bool(event.dma) and (len(evidence.buffers) > 1 or evidence.over(event))
 
 

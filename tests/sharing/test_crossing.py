@@ -36,6 +36,21 @@ def test_a_guests_blob_is_zero_copy_and_says_why():
     assert outcome(guest_blob()).passed
 
 
+def test_the_pages_of_each_of_several_buffers_have_to_be_found():
+    pages = scenes.scattered()
+    raw = scenes.shared(
+        pages=None,
+        buffers=[scenes.shared()["buffer"] | {"inode": inode} for inode in (11, 12, 13)],
+        maps=[scenes.mapped(pages, iova=0xFFFF0000 - at * 0x10000) for at in range(3)],
+    )
+    every = [4096 * at for at in range(30)]
+    found = verdict(guest_blob(raw=raw, guest_pages=every))
+    assert found.verdict is Verdict.ZERO_COPY, found.reasons
+    for fewer, words in ((every[:20], "3 buffers of 38016"), ([*every[:29], 0], "found twice")):
+        found = verdict(guest_blob(raw=raw, guest_pages=fewer))
+        assert (found.verdict, words in found.reason) == (Verdict.INCONCLUSIVE, True), found.reasons
+
+
 @pytest.mark.parametrize("raw", [crossings.gpu(), crossings.usb()], ids=["gpu", "usb"])
 def test_other_consumers_are_zero_copy(raw):
     assert verdict(raw).verdict is Verdict.ZERO_COPY, verdict(raw).reasons

@@ -106,6 +106,16 @@ def test_pages_that_the_decoder_wrote():
     assert pages_written(scenes.shared(maps=[merged])) is None, "which of the two is the longer?"
 
 
+def test_pages_of_every_buffer_that_the_decoder_may_have_written():
+    first, second = scenes.scattered(), scenes.scattered(3 * GIB)
+    buffers = [scenes.shared()["buffer"] | {"inode": inode} for inode in (12, 13)]
+    maps = [scenes.mapped([GIB]), scenes.mapped(first, iova=0x1000), scenes.mapped(second, iova=0x9000)]
+    assert pages_written(scenes.shared(buffers=buffers, maps=maps)) == first + second
+    cut = [maps[0], maps[1] | {"truncated": True}, maps[2]]
+    assert pages_written(scenes.shared(buffers=buffers, maps=cut)) is None
+    assert pages_written(scenes.shared(maps=maps)) == second, "the last is all that one buffer has"
+
+
 INFO = {
     "driver": "virtio_gpu",
     "params": {"3d": 0, "resource_blob": 1, "host_visible": 0, "cross_device": None, "context_init": 1},

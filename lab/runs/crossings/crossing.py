@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from lab.base.errors import BoardError, LabError
 from lab.boards.agent import Agent
@@ -15,7 +15,7 @@ from lab.boards.guest import Guest
 from lab.boards.vmm import Vmm
 from lab.boards.vmms.version import title
 from lab.media import Coded, FrameLayout, Recorded
-from lab.runs.devices import LUCKY_TRIES, Decoder, Share, largest_buffer, seen_in
+from lab.runs.devices import LUCKY_TRIES, Decoder, Needs, Share, largest_buffer, seen_in
 from lab.runs.record import Attempt
 from lab.sharing import (
     PATHS,
@@ -31,6 +31,8 @@ from lab.sharing import (
     settle_path,
     transfers,
 )
+
+Held = TypeVar("Held")
 
 ENDS = 15.0
 """Seconds for the VMM to come to what the guest has sent."""
@@ -142,23 +144,19 @@ class Crossing:
         facts = VmmFacts.from_raw(dict.fromkeys(path.requires, (False, said)))
         return Shared(raw, raw, facts, Recorded("nothing", "", b"", [], [], []), 0)
 
-    def layout(self, stream: Coded) -> FrameLayout:
-        """How the decoder lays out frames of ``stream``, in one memory plane (`undriven.why_no_path`).
+    def needs(self, stream: Coded) -> Needs:
+        """What the decoder wants for ``stream``, in one memory plane (`undriven.why_no_path`).
 
         Raises LabError where that is not what its target says.
         """
-        found = self.decoder.layout(stream)
-        if len(found.sizes) > 1:
-            raise LabError(f"{found.fourcc} lies in {len(found.sizes)} dma-bufs, the path is made for one")
+        found = self.decoder.needs(stream)
+        if (planes := len(found.layout.sizes)) > 1:
+            raise LabError(f"{found.layout.fourcc} lies in {planes} dma-bufs, the path is made for one")
         return found
 
-    def frame_size(self, stream: Coded) -> int:
-        """Bytes of the decoder's buffer for a frame of ``stream``, as its driver says."""
-        return self.layout(stream).size
-
-    def share(self, stream: Coded, *, handle: int, allocator: str) -> dict[str, Any]:
-        """Have the board's decoder write the buffer ``handle``; raw evidence (`lab.agent.share.share`)."""
-        return self.decoder.share(stream, allocator=allocator, handles=[handle])
+    def share(self, stream: Coded, *, handles: list[int], allocator: str) -> dict[str, Any]:
+        """Have the board's decoder write one of the buffers; raw evidence (`lab.agent.share.share`)."""
+        return self.decoder.share(stream, allocator=allocator, handles=handles)
 
     def shared(self, raw: dict[str, Any], facts: VmmFacts, stream: Coded, *, packed: str = "") -> Shared:
         """What an experiment found; ``packed``: fourcc of frames that its consumer read without a gap."""
@@ -207,8 +205,28 @@ def lacking(path: str, facts: VmmFacts, decoder: Decoder, stream: Coded) -> Shar
     return None
 
 
-def copies(guest: Guest, begin: int, resource: int) -> list[str] | None:
-    """What the VMM transferred of a ``resource`` that the guest has given up; None where nobody listened.
+def in_frame(raw: dict[str, Any], held: Sequence[Held]) -> list[Held]:
+    """Of what is held for each dma-buf of the decoder's queue, that of those which the frame is in.
+
+    The decoder fills whichever it likes. Where it filled none, what the first frame could have been in.
+    """
+    planes = len(raw["formats"][0]["planes"]) if raw["formats"] else 1
+    first = raw["frames"][0]["buffer"] * planes if raw["frames"] else 0
+    return list(held[first : first + planes])
+
+
+def copies(guest: Guest, begin: int, resources: Iterable[int]) -> list[str] | None:
+    """What the VMM transferred of ``resources`` that the guest has given up; None where nobody listened."""
+    found = []
+    for resource in resources:
+        if (lines := _copies(guest, begin, resource)) is None:
+            return None
+        found += lines
+    return found
+
+
+def _copies(guest: Guest, begin: int, resource: int) -> list[str] | None:
+    """Of one resource.
 
     The guest's driver hardly waits for what it sends (50 ms for a flush; Linux, drivers/gpu/drm/virtio/
     virtgpu_plane.c), so on a busy board commands are still to come after its calls have returned. They

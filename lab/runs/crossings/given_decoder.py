@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from lab.boards.agent import Agent
+from collections.abc import Sequence
+
 from lab.boards.guest import Guest
 from lab.boards.vmms.qemu import SLOT
 from lab.media import Coded
-from lab.runs.crossings.crossing import Crossing, Shared, copies, facts_of, lacking, unsupported
-from lab.runs.crossings.guest_memory import WIDTH, exchange, guest_facts, matches
+from lab.runs.crossings.crossing import Crossing, Shared, copies, facts_of, in_frame, lacking, unsupported
+from lab.runs.crossings.guest_memory import Twin, exchange, guest_facts, scanout, show
 from lab.runs.crossings.newest import KERNEL, importing, newest
+from lab.runs.devices import Needs
 from lab.sharing import across
 
 PATH = "vfio-decoder"
@@ -17,28 +19,27 @@ ARRIVED = "until [ $(ls /sys/bus/pci/devices | wc -l) -gt {before} ]; do sleep 0
 
 
 def vfio_decoder(crossing: Crossing, stream: Coded) -> Shared:
-    """The guest decodes into its decoder's own buffer, which its virtio-gpu imports."""
+    """The guest decodes into its decoder's own buffers, which its virtio-gpu imports."""
     entry = crossing.decoder.entry
     group = crossing.agent.call("board_capabilities", device=entry.device, gles=False)["iommu-group"]
     before = {"iommu-group": group, **importing(crossing)}
     if found := unsupported(PATH, facts_of(before), crossing.decoder, stream):
         return found
-    size = crossing.frame_size(stream)  # while the decoder is the board's
     guest = decoder_guest(crossing)
     there = guest.agent
-    loaded = there.call("load", module=entry.module, params={"address_bits": [entry.address_bits]})
+    loaded = there.call("load", module=entry.module, params=crossing.board.target.parameters(entry))
     [device] = loaded["devices"]  # the VMM chose its slot
     facts = guest_facts(guest, {"iommu-group": group})
     if found := lacking(PATH, facts, crossing.decoder, stream):
         return found
     width, height = stream.shapes[0]
     node = next(found["node"] for found in there.call("decoders") if found["device"] == device)
+    needs = Needs.ask(there, node, stream)
     begin = guest.trace_mark()
-    shape = {"node": node, "coded": stream.coded, "width": width, "height": height}
-    buffer = there.request("allocate", {"allocator": "decoder-mmap", "size": size, **shape}, timeout=30)
-    handle = buffer["handle"]
-    held = [found["inode"] for found in crossing.agent.call("vm_dmabufs")]
-    shown = there.call("gpu_scanout", handle=handle, width=WIDTH, height=size // (4 * WIDTH))
+    asked = {"node": node, "count": needs.count, "coded": stream.coded, "width": width, "height": height}
+    buffers = there.request("own_buffers", asked, timeout=30)
+    handles = [buffer["handle"] for buffer in buffers]
+    display, resources, twins = _shown(crossing, guest, handles, needs.sizes)
     raw = there.request(
         "share",
         {
@@ -47,19 +48,21 @@ def vfio_decoder(crossing: Crossing, stream: Coded) -> Shared:
             "coded": stream.coded,
             "allocator": "decoder-mmap",
             "device": device,
-            "handles": [handle],
+            "handles": handles,
         },
         timeout=60,
     )
     frames = screen = None
     if raw["stage"] == "done":
+        [handle] = in_frame(raw, handles)
         frames = [there.call("read", handle=handle, size=raw["frames"][0]["bytesused"])]
-        there.call("gpu_flush", display=shown["display"])
-        screen = matches(crossing.agent.call("vm_screendump"), frames[0])
-    canaries = _exchange(crossing, there, handle, held, size)
-    for made in (shown["display"], handle):
+        screen = show(crossing, guest, handle, frames[0], display)
+    canaries = exchange(crossing.agent, there, twins) if len(twins) == len(handles) else None
+    for made in (display, *handles):
         there.call("free", handle=made)
-    seen = copies(guest, begin, shown["resource"])
+    for twin in twins:
+        crossing.agent.call("free", handle=twin.board)
+    seen = copies(guest, begin, resources)
     evidence = across(raw, PATH, frames=frames, copies=seen, canaries=canaries, screen=screen)
     return crossing.shared(evidence, facts, stream)
 
@@ -83,12 +86,24 @@ def decoder_guest(crossing: Crossing) -> Guest:
     return guest
 
 
-def _exchange(
-    crossing: Crossing, there: Agent, handle: int, before: list[int], size: int
-) -> dict[str, bool] | None:
-    """Words between the guest's buffer and the dma-buf that the VMM has of it; None where it has none."""
+def _shown(
+    crossing: Crossing, guest: Guest, handles: Sequence[int], sizes: Sequence[int]
+) -> tuple[int, list[int], list[Twin]]:
+    """Show the guest's buffers one after another: the display, and the resource of each.
+
+    With them the buffers of which the VMM has a dma-buf, too; once it has none, nobody asks for the next.
+    """
     agent = crossing.agent
-    new = agent.call("vm_new_dmabufs", known=before)
-    if not new:
-        return None
-    return exchange(agent, there, agent.call("vm_lift", inode=new[-1]["inode"])["handle"], handle, size)
+    display: int | None = None
+    resources: list[int] = []
+    twins: list[Twin] = []
+    for handle, size in zip(handles, sizes, strict=True):
+        known = [found["inode"] for found in agent.call("vm_dmabufs")]
+        shown = scanout(guest, handle, size, display)
+        display = shown["display"]
+        resources.append(shown["resource"])
+        if len(twins) + 1 == len(resources) and (new := agent.call("vm_new_dmabufs", known=known)):
+            lifted = agent.call("vm_lift", inode=new[-1]["inode"])
+            twins.append(Twin(handle, lifted["handle"], size, shown["resource"]))
+    assert display is not None
+    return display, resources, twins

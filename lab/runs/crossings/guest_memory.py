@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 from lab.base.errors import BoardError, LabError
 from lab.boards.agent import Agent
 from lab.boards.guest import Guest
 from lab.media import Coded
-from lab.runs.crossings.crossing import Crossing, Shared, copies, facts_of, unsupported
+from lab.runs.crossings.crossing import Crossing, Shared, copies, facts_of, in_frame, unsupported
 from lab.sharing import PATHS, VmmFacts, across, pages_written
 
 WORD = bytes(range(0x30, 0x40))
@@ -23,15 +24,31 @@ WIDTH = 32
 """Pixels of 32 bits in a row when a frame's bytes are shown as they lie: the least a display takes."""
 
 
+@dataclass(frozen=True)
+class Twin:
+    """A buffer on both sides of the boundary; a path has one for each dma-buf that the decoder wants.
+
+    ``guest``, ``board``: its handles there. ``size``: bytes that the decoder wants. ``resource``: its number
+    in virtio-gpu's commands. ``dmabuf``: what the VMM holds of it (exporter, inode, size); None where that is
+    not what the path is about.
+    """
+
+    guest: int
+    board: int
+    size: int
+    resource: int
+    dmabuf: dict[str, Any] | None = None
+
+
 def guest_blob(crossing: Crossing, stream: Coded, path: str) -> Shared:
-    """The guest makes a blob, and the host's decoder writes the dma-buf that the VMM has of it."""
+    """The guest makes blobs, and the host's decoder writes a dma-buf that the VMM has of one."""
     guest, facts = blob_guest(crossing)
     if lacking := unsupported(path, facts, crossing.decoder, stream):
         return lacking
     begin = guest.trace_mark()
-    allocator = PATHS[path].allocator.name
-    blob, lifted = make_and_lift(crossing, guest, allocator, crossing.frame_size(stream))
-    return crossing.shared(decode_into(crossing, guest, path, stream, blob, lifted, begin), facts, stream)
+    sizes = crossing.needs(stream).sizes
+    twins = make_and_lift(crossing, guest, PATHS[path].allocator.name, sizes)
+    return crossing.shared(decode_into(crossing, guest, path, stream, twins, begin), facts, stream)
 
 
 def untraced(crossing: Crossing, stream: Coded) -> Shared:
@@ -62,11 +79,11 @@ def wrong_buffer(crossing: Crossing, stream: Coded) -> Shared:
     guest, facts = blob_guest(crossing)
     if lacking := unsupported("wrong-buffer", facts, crossing.decoder, stream):
         return lacking
-    size = crossing.frame_size(stream)
+    sizes = crossing.needs(stream).sizes
     begin = guest.trace_mark()
-    read, held = make_and_lift(crossing, guest, "guest-blob-contig", size)
-    _, given = make_and_lift(crossing, guest, "guest-blob-contig", size)
-    evidence = decode_into(crossing, guest, "wrong-buffer", stream, read, held, begin, given=given)
+    read = make_and_lift(crossing, guest, "guest-blob-contig", sizes)
+    given = make_and_lift(crossing, guest, "guest-blob-contig", sizes)
+    evidence = decode_into(crossing, guest, "wrong-buffer", stream, read, begin, given=given)
     return crossing.shared(evidence, facts, stream)
 
 
@@ -76,10 +93,10 @@ def resource_uuid(crossing: Crossing, stream: Coded) -> Shared:
     guest, facts = blob_guest(crossing)
     if lacking := unsupported(path, facts, crossing.decoder, stream):
         return lacking
-    size = crossing.frame_size(stream)
+    sizes = crossing.needs(stream).sizes
     begin = guest.trace_mark()
-    blob, lifted = lift(crossing, lambda: guest.agent.call("gpu_export_uuid", size=size))
-    return crossing.shared(decode_into(crossing, guest, path, stream, blob, lifted, begin), facts, stream)
+    twins = lift(crossing, sizes, lambda size: guest.agent.call("gpu_export_uuid", size=size))
+    return crossing.shared(decode_into(crossing, guest, path, stream, twins, begin), facts, stream)
 
 
 def blob_guest(crossing: Crossing) -> tuple[Guest, VmmFacts]:
@@ -99,83 +116,111 @@ def decode_into(
     guest: Guest,
     path: str,
     stream: Coded,
-    blob: dict[str, Any],
-    lifted: dict[str, Any],
+    twins: Sequence[Twin],
     begin: int,
     *,
-    given: dict[str, Any] | None = None,
+    given: Sequence[Twin] = (),
+    display: int | None = None,
 ) -> dict[str, Any]:
     """The evidence of ``path``: words are exchanged, the decoder writes, the guest reads and shows.
 
-    ``blob``: the guest's buffer; ``lifted``: the dma-buf that the VMM has of it; ``given``: what the
-    decoder gets instead. ``begin``: of the VMM's trace, before the resource was made.
+    ``given``: what the decoder gets instead of the guest's buffers ``twins``. ``begin``: of the VMM's trace,
+    before the resources were made. ``display``: on which the guest has shown them all; without, it shows the
+    one that it reads. What was held is given back, by the guest first: behind it the memory may go away.
     """
-    size = crossing.frame_size(stream)
-    canaries = exchange(crossing.agent, guest.agent, lifted["handle"], blob["handle"], size)
-    raw = crossing.share(stream, handle=(given or lifted)["handle"], allocator=PATHS[path].allocator.name)
+    agent, there = crossing.agent, guest.agent
+    canaries = exchange(agent, there, twins)
+    handles = [twin.board for twin in given or twins]
+    raw = crossing.share(stream, handles=handles, allocator=PATHS[path].allocator.name)
+    [twin] = in_frame(raw, twins)
     frames = screen = None
     if raw["stage"] == "done":
-        frames = [guest.agent.call("read", handle=blob["handle"], size=raw["frames"][0]["bytesused"])]
-        screen = show(crossing, guest, blob["handle"], frames[0])
-    written = pages_written(raw)
-    guest_pages = crossing.agent.call("vm_pages", phys=written) if written else None
-    for buffer in filter(None, (lifted, given)):
-        crossing.agent.call("free", handle=buffer["handle"])
-    guest.agent.call("free", handle=blob["handle"])
-    return across(
-        raw,
-        path,
-        frames=frames,
-        copies=copies(guest, begin, blob["resource"]),
-        dmabuf={key: lifted[key] for key in ("exporter", "inode", "size")},
-        guest_pages=guest_pages,
-        canaries=canaries,
-        screen=screen,
-    )
+        frames = [there.call("read", handle=twin.guest, size=raw["frames"][0]["bytesused"])]
+        screen = show(crossing, guest, twin.guest, frames[0], display)
+    found: dict[str, Any] = {}
+    if twin.dmabuf is not None:  # its memory is the guest's
+        written = pages_written(raw)
+        pages = agent.call("vm_pages", phys=written) if written else None
+        found = {"dmabuf": twin.dmabuf, "guest_pages": pages}
+    held = [*twins, *given]
+    for handle in ([] if display is None else [display]) + [one.guest for one in held]:
+        there.call("free", handle=handle)
+    for one in held:
+        agent.call("free", handle=one.board)
+    found["copies"] = copies(guest, begin, [one.resource for one in twins])
+    return across(raw, path, frames=frames, canaries=canaries, screen=screen, **found)
 
 
-def make_and_lift(
-    crossing: Crossing, guest: Guest, allocator: str, size: int
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A blob in the guest, and the dma-buf that the VMM made of it, taken over by the board's agent."""
-    blob, lifted = lift(crossing, lambda: guest.agent.call("allocate", allocator=allocator, size=size))
-    return blob | guest.agent.call("gpu_resource", handle=blob["handle"]), lifted
+def make_and_lift(crossing: Crossing, guest: Guest, allocator: str, sizes: Sequence[int]) -> list[Twin]:
+    """Blobs in the guest, and the dma-bufs that the VMM made of them, taken over by the board's agent."""
+
+    def make(size: int) -> dict[str, Any]:
+        made = guest.agent.call("allocate", allocator=allocator, size=size)
+        return {**made, **guest.agent.call("gpu_resource", handle=made["handle"])}
+
+    return lift(crossing, sizes, make)
 
 
-def lift(crossing: Crossing, make: Callable[[], dict[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What ``make`` gave, and the one dma-buf that the VMM has more since.
+def lift(crossing: Crossing, sizes: Sequence[int], make: Callable[[int], dict[str, Any]]) -> list[Twin]:
+    """What ``make`` makes of each number of bytes in the guest: ``handle`` there and ``resource``.
 
-    Raises BoardError where it has not exactly one more: then nobody knows which is the guest's.
+    With each the one dma-buf that the VMM has more since. Raises BoardError where it has not exactly one
+    more: then nobody knows which is the guest's.
     """
     agent = crossing.agent
-    known = [found["inode"] for found in agent.call("vm_dmabufs")]
-    made = make()
-    new = agent.call("vm_new_dmabufs", known=known)
-    if len(new) != 1:
-        raise BoardError(f"the VMM has {len(new)} new dma-bufs for one resource of the guest")
-    return made, agent.call("vm_lift", inode=new[0]["inode"])
+    twins = []
+    for size in sizes:
+        known = [found["inode"] for found in agent.call("vm_dmabufs")]
+        made = make(size)
+        new = agent.call("vm_new_dmabufs", known=known)
+        if len(new) != 1:
+            raise BoardError(f"the VMM has {len(new)} new dma-bufs for one resource of the guest")
+        lifted = agent.call("vm_lift", inode=new[0]["inode"])
+        dmabuf = {key: lifted[key] for key in ("exporter", "inode", "size")}
+        twins.append(Twin(made["handle"], lifted["handle"], size, made["resource"], dmabuf))
+    return twins
 
 
-def exchange(board: Agent, there: Agent, on_board: int, in_guest: int, size: int) -> dict[str, bool]:
-    """Write a word on each side, at the two ends of the buffer, and look for it on the other."""
-    last = size - len(WORD)
-    board.call("write", handle=on_board, data=WORD, offset=0)
-    there.call("write", handle=in_guest, data=WORD[::-1], offset=last)
+def exchange(board: Agent, there: Agent, twins: Sequence[Twin]) -> dict[str, bool]:
+    """Write a word on each side, at the two ends of each buffer, and look for it on the other.
+
+    Whether all were found.
+    """
+    seen = [_exchanged(board, there, twin) for twin in twins]
+    return {name: all(one[name] for one in seen) for name in seen[0]}
+
+
+def _exchanged(board: Agent, there: Agent, twin: Twin) -> dict[str, bool]:
+    last = twin.size - len(WORD)
+    board.call("write", handle=twin.board, data=WORD, offset=0)
+    there.call("write", handle=twin.guest, data=WORD[::-1], offset=last)
     return {
-        "host_to_guest": there.call("read", handle=in_guest, size=len(WORD), offset=0) == WORD,
-        "guest_to_host": board.call("read", handle=on_board, size=len(WORD), offset=last) == WORD[::-1],
+        "host_to_guest": there.call("read", handle=twin.guest, size=len(WORD), offset=0) == WORD,
+        "guest_to_host": board.call("read", handle=twin.board, size=len(WORD), offset=last) == WORD[::-1],
     }
 
 
-def show(crossing: Crossing, guest: Guest, handle: int, frame: bytes) -> bool:
-    """Put the buffer on the guest's display, and look whether the VMM's picture has the frame's bytes."""
-    height = len(frame) // (4 * WIDTH)
-    shown = guest.agent.call("gpu_scanout", handle=handle, width=WIDTH, height=height)
+def show(crossing: Crossing, guest: Guest, handle: int, frame: bytes, display: int | None = None) -> bool:
+    """Put the buffer on the guest's display, and look whether the VMM's picture has the frame's bytes.
+
+    ``display``: one that has shown it before.
+    """
+    shown = display if display is not None else scanout(guest, handle, len(frame))["display"]
     try:
-        guest.agent.call("gpu_flush", display=shown["display"])
+        guest.agent.call("gpu_flush", display=shown, handle=handle)
         return matches(crossing.agent.call("vm_screendump"), frame)
     finally:
-        guest.agent.call("free", handle=shown["display"])
+        if display is None:
+            guest.agent.call("free", handle=shown)
+
+
+def scanout(guest: Guest, handle: int, size: int, display: int | None = None) -> dict[str, Any]:
+    """Show ``size`` bytes of a buffer as they lie: ``display``, by default a new one, and ``resource``."""
+    height = size // (4 * WIDTH)
+    found: dict[str, Any] = guest.agent.call(
+        "gpu_scanout", handle=handle, width=WIDTH, height=height, display=display
+    )
+    return found
 
 
 def matches(picture: dict[str, Any], frame: bytes) -> bool:

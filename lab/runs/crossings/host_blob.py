@@ -8,10 +8,10 @@ from lab.base.words import IommuMode
 from lab.boards.errors import CallError
 from lab.boards.guest import Guest
 from lab.media import Coded
-from lab.runs.crossings.crossing import Crossing, Shared, copies, facts_of, unsupported
-from lab.runs.crossings.guest_memory import WIDTH, exchange, guest_facts, matches
+from lab.runs.crossings.crossing import Crossing, Shared, facts_of, unsupported
+from lab.runs.crossings.guest_memory import Twin, decode_into, guest_facts, scanout
 from lab.runs.crossings.newest import newest
-from lab.sharing import VmmFacts, across, ended
+from lab.sharing import VmmFacts, ended
 
 PATH = "host-blob"
 
@@ -36,29 +36,22 @@ def host_blob(crossing: Crossing, stream: Coded, **changes: Any) -> Shared:
 
 
 def _share(crossing: Crossing, guest: Guest, stream: Coded, facts: VmmFacts) -> Shared:
-    """Host first: it chooses, maps, and the guest takes what it is shown; the guest lets go first."""
+    """Host first: it chooses, maps, and the guest takes what it is shown."""
     agent, there = crossing.agent, guest.agent
-    size = crossing.frame_size(stream)
+    sizes = crossing.needs(stream).sizes
     try:
-        memory = agent.call("host_blob_map", size=size, **_reach(crossing))
+        memory = [agent.call("host_blob_map", size=size, **_reach(crossing)) for size in sizes]
     except CallError as error:
         raw = ended(PATH, "allocate", error.errno or 0, error.message, importer=crossing.decoder.device)
         return crossing.shared(raw, facts, stream)
     begin = guest.trace_mark()
-    seen = there.call("bar_export", offset=memory["offset"], size=memory["size"])
-    blob = there.call("gpu_scanout", handle=seen["handle"], width=WIDTH, height=size // (4 * WIDTH))
-    canaries = exchange(agent, there, memory["handle"], seen["handle"], size)
-    raw = crossing.share(stream, handle=memory["handle"], allocator=PATH)
-    frames = screen = None
-    if raw["stage"] == "done":
-        frames = [there.call("read", handle=seen["handle"], size=raw["frames"][0]["bytesused"])]
-        there.call("gpu_flush", display=blob["display"])
-        screen = matches(agent.call("vm_screendump"), frames[0])
-    for handle in (blob["display"], seen["handle"]):  # the guest first: behind it the memory goes away
-        there.call("free", handle=handle)
-    agent.call("free", handle=memory["handle"])
-    seen_copies = copies(guest, begin, blob["resource"])
-    evidence = across(raw, PATH, frames=frames, copies=seen_copies, canaries=canaries, screen=screen)
+    twins, display = [], None
+    for size, given in zip(sizes, memory, strict=True):
+        seen = there.call("bar_export", offset=given["offset"], size=given["size"])
+        blob = scanout(guest, seen["handle"], size, display)
+        display = blob["display"]
+        twins.append(Twin(seen["handle"], given["handle"], size, blob["resource"]))
+    evidence = decode_into(crossing, guest, PATH, stream, twins, begin, display=display)
     return crossing.shared(evidence, facts, stream)
 
 

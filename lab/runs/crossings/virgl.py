@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
+from typing import Any
 
 from lab.base.errors import BoardError, LabError
 from lab.boards.guest import Guest
 from lab.media import Coded
-from lab.runs.crossings.crossing import Crossing, Shared, copies, unsupported
-from lab.runs.crossings.guest_memory import WIDTH, decode_into, guest_facts, lift
+from lab.runs.crossings.crossing import Crossing, Shared, copies, in_frame, unsupported
+from lab.runs.crossings.guest_memory import WIDTH, Twin, decode_into, guest_facts, lift, scanout
 from lab.sharing import VmmFacts, across, transfers
 
 COLOUR = (0x11, 0x5A, 0xC3, 0x7E)
@@ -25,34 +27,65 @@ def virgl_texture(crossing: Crossing, stream: Coded) -> Shared:
     guest, facts = virgl_guest(crossing)
     if lacking := unsupported(path, facts, crossing.decoder, stream):
         return lacking
-    width, height = stream.shapes[0]
-    height = max(height, -(-crossing.frame_size(stream) // (4 * width)))  # padding has to fit in, too
+    needs = crossing.needs(stream)
     begin = guest.trace_mark()
     crossing.agent.call("vm_display")  # without somebody to show it to the VMM exports no texture
-    shape = {"width": width, "height": height, "colour": COLOUR}
-    texture = guest.agent.request("virgl_texture", shape, timeout=90)
-    lifted = crossing.agent.call("vm_scanout", begins=bytes(COLOUR))
-    if lifted is None:
-        raise BoardError("the VMM shows no dma-buf that begins with what the guest drew")
-    held = {found["inode"]: found for found in crossing.agent.call("vm_dmabufs")}.get(lifted["inode"])
-    canaries = _exchange(crossing, guest, texture["texture"], lifted["handle"], 4 * width * height)
-    raw = crossing.share(stream, handle=lifted["handle"], allocator=path)
+    twins, renderer = [], ""
+    for number, size in enumerate(needs.sizes):
+        texture, twin = _texture(crossing, guest, stream, size, number)
+        twins.append(twin)
+        renderer = texture["renderer"]
+    seen = [_exchange(crossing, guest, twin) for twin in twins]
+    canaries = {name: all(one[name] for one in seen) for name in seen[0]}
+    raw = crossing.share(stream, handles=[twin.board for twin in twins], allocator=path)
+    [twin] = in_frame(raw, twins)
     frames = None
     if raw["stage"] == "done":
-        frames = [_sample(guest, texture["texture"])[: raw["frames"][0]["bytesused"]]]
+        frames = [_sample(guest, twin.guest)[: raw["frames"][0]["bytesused"]]]
     evidence = across(
         raw,
         path,
         frames=frames,
-        # To read pixels back takes the VMM's answer: what was asked before has been done by then.
-        copies=transfers(guest.trace_since(begin), resource=texture["resource"]),
-        dmabuf=held,
+        copies=_transfers(guest, begin, twins),
+        dmabuf=twin.dmabuf,
         canaries=canaries,
-        consumer={"name": "GPU of the guest", "how": f"sampled through {texture['renderer']}"},
+        consumer={"name": "GPU of the guest", "how": f"sampled through {renderer}"},
     )
-    crossing.agent.call("free", handle=lifted["handle"])
-    guest.agent.call("free", handle=texture["texture"])
+    for twin in twins:
+        crossing.agent.call("free", handle=twin.board)
+        guest.agent.call("free", handle=twin.guest)
     return crossing.shared(evidence, facts, stream)
+
+
+def _texture(
+    crossing: Crossing, guest: Guest, stream: Coded, size: int, number: int
+) -> tuple[dict[str, Any], Twin]:
+    """The guest's texture ``number`` of ``size`` bytes at least, and the dma-buf that the VMM shows of it.
+
+    The VMM has that only while it is shown; the next one takes its place on the display.
+    """
+    agent = crossing.agent
+    width, height = stream.shapes[0]
+    height = max(height, -(-size // (4 * width)))  # padding has to fit in, too
+    colour = (*COLOUR[:3], COLOUR[3] ^ number)
+    shape = {"width": width, "height": height, "colour": colour}
+    texture = guest.agent.request("virgl_texture", shape, timeout=90)
+    lifted = agent.call("vm_scanout", begins=bytes(colour))
+    if lifted is None:
+        raise BoardError("the VMM shows no dma-buf that begins with what the guest drew")
+    held = {found["inode"]: found for found in agent.call("vm_dmabufs")}.get(lifted["inode"])
+    twin = Twin(texture["texture"], lifted["handle"], 4 * width * height, texture["resource"], held)
+    return texture, twin
+
+
+def _transfers(guest: Guest, begin: int, twins: Sequence[Twin]) -> list[str] | None:
+    """What the VMM transferred of textures that are still there; None where nobody listened.
+
+    To read pixels back takes the VMM's answer: what was asked before has been done by then.
+    """
+    lines = guest.trace_since(begin)
+    found = [transfers(lines, resource=twin.resource) for twin in twins]
+    return None if None in found else [line for one in found for line in one or ()]
 
 
 def guest_copied(crossing: Crossing, stream: Coded) -> Shared:
@@ -60,19 +93,18 @@ def guest_copied(crossing: Crossing, stream: Coded) -> Shared:
     path = "guest-copied"
     guest, facts = virgl_guest(crossing)
     there = guest.agent
-    size = crossing.frame_size(stream)
+    size = crossing.needs(stream).layout.size
     begin = guest.trace_mark()
     options = {"allocator": "virtio-gpu-dumb", "size": size, "width": WIDTH}
     buffer = there.request("allocate", options, timeout=30)
     raw = crossing.decoder.share(stream, allocator="decoder-mmap")
     there.call("write", handle=buffer["handle"], data=raw["frames"][0]["data"])
-    height = size // (4 * WIDTH)
-    shown = there.call("gpu_scanout", handle=buffer["handle"], width=WIDTH, height=height)
+    shown = scanout(guest, buffer["handle"], size)
     there.call("gpu_flush", display=shown["display"])
     frames = [there.call("read", handle=buffer["handle"], size=raw["frames"][0]["bytesused"])]
     for handle in (shown["display"], buffer["handle"]):
         there.call("free", handle=handle)
-    evidence = across(raw, path, frames=frames, copies=copies(guest, begin, shown["resource"]))
+    evidence = across(raw, path, frames=frames, copies=copies(guest, begin, [shown["resource"]]))
     return crossing.shared(evidence, facts, stream)
 
 
@@ -82,10 +114,10 @@ def host3d_blob(crossing: Crossing, stream: Coded) -> Shared:
     guest, facts = virgl_guest(crossing)
     if lacking := unsupported(path, facts, crossing.decoder, stream):
         return lacking
-    size = crossing.frame_size(stream)
+    sizes = crossing.needs(stream).sizes
     begin = guest.trace_mark()
-    blob, lifted = lift(crossing, lambda: guest.agent.call("gpu_host_blob", size=size))
-    return crossing.shared(decode_into(crossing, guest, path, stream, blob, lifted, begin), facts, stream)
+    twins = lift(crossing, sizes, lambda size: guest.agent.call("gpu_host_blob", size=size))
+    return crossing.shared(decode_into(crossing, guest, path, stream, twins, begin), facts, stream)
 
 
 def virgl_guest(crossing: Crossing) -> tuple[Guest, VmmFacts]:
@@ -107,12 +139,12 @@ def _sample(guest: Guest, texture: int) -> bytes:
     return data
 
 
-def _exchange(crossing: Crossing, guest: Guest, texture: int, on_board: int, size: int) -> dict[str, bool]:
+def _exchange(crossing: Crossing, guest: Guest, twin: Twin) -> dict[str, bool]:
     """The host writes what the guest samples, the guest draws what the host reads."""
-    agent = crossing.agent
+    agent, size = crossing.agent, twin.size
     noise = random.Random(size).randbytes(size)
-    agent.call("write", handle=on_board, data=noise)
-    down = _sample(guest, texture) == noise
-    guest.agent.call("virgl_clear", texture=texture, colour=OTHER)
-    up = agent.call("read", handle=on_board, size=size) == bytes(OTHER) * (size // 4)
+    agent.call("write", handle=twin.board, data=noise)
+    down = _sample(guest, twin.guest) == noise
+    guest.agent.call("virgl_clear", texture=twin.guest, colour=OTHER)
+    up = agent.call("read", handle=twin.board, size=size) == bytes(OTHER) * (size // 4)
     return {"host_to_guest": down, "guest_to_host": up}
