@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from lab.base import dirs
+from lab.boards import load_target
 
 pytestmark = [pytest.mark.board, pytest.mark.timeout(1500)]
 
@@ -44,11 +45,14 @@ TABLE = {
 }
 
 
+WANTED = {"translated": 3, "off": 1}
+"""CAPTURE buffers that the decoder wants; it fills the last one of several."""
+
 COMMAND = [sys.executable, "-m", "lab.cli", "run", "vm", "--json", "cells.json", "--iommu"]
 
 
 def cells_of(
-    folder: Path, mode: str, *words: str, target: str = "virt-smmu", **environment: str
+    folder: Path, mode: str, *words: str, target: str | Path = "virt-smmu", **environment: str
 ) -> list[dict]:
     """The cells of a `lab run vm` in a folder of its own; it has to come out as it should."""
     folder.mkdir()
@@ -78,13 +82,23 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder.parent
 
 
+def wanting(number: int, folder: Path) -> Path:
+    """The same target but that its decoders want ``number`` CAPTURE buffers."""
+    text = load_target("virt-smmu").path.read_text()
+    had = "fwht_decoder: {address_bits: [32, 28]}"
+    assert text.count(had) == 1
+    path = folder / f"virt-smmu-{number}-buffers.yaml"
+    path.write_text(text.replace(had, f"{had[:-1]}, min_buffers: [{number}, {number}]}}"))
+    return path
+
+
 @pytest.fixture(scope="module")
 def cells(tmp_path_factory: pytest.TempPathFactory, shelf: Path) -> dict[tuple[str, str], dict]:
     """(path, mode) -> cell of a board that booted. A board a mode; the one without IOMMU is saved besides."""
     folder = tmp_path_factory.mktemp("booted")
     on, off = (folder / mode for mode in MODES)
     found = (
-        cells_of(on, "translated", "--no-snapshot"),
+        cells_of(on, "translated", "--no-snapshot", target=wanting(WANTED["translated"], folder)),
         cells_of(off, "off", "--snapshot", XDG_CACHE_HOME=str(shelf)),
     )
     return {(cell["allocator"], cell["iommu"]["asked"]): cell for run in found for cell in run}
@@ -114,6 +128,27 @@ def test_zero_copy_across_the_boundary_rests_on_both_sides(cells):
             continue
         assert cell["evidence"]["copies"] == [], path
         assert cell["evidence"]["canaries"] == {"host_to_guest": True, "guest_to_host": True}, path
+
+
+def test_of_several_buffers_the_consumer_reads_the_one_that_the_frame_is_in(cells):
+    """Zero-copy cells say that it was the right one: here, that it was not the first."""
+    decoded = set()
+    for (path, mode), cell in cells.items():
+        evidence = cell["evidence"]
+        for frame in evidence["frames"]:
+            decoded.add((path, mode))
+            buffers = evidence["buffers"]
+            assert (len(buffers), frame["buffer"]) == (WANTED[mode], WANTED[mode] - 1), path
+            assert evidence["buffer"] == buffers[frame["buffer"]], path
+            assert len({buffer["inode"] for buffer in buffers}) == WANTED[mode], path
+    for mode in MODES:
+        ran = {path for (path, asked), cell in cells.items() if asked == mode and decodes(cell)}
+        assert {path for path, asked in decoded if asked == mode} == ran
+
+
+def decodes(cell: dict) -> bool:
+    """Whether a cell's verdict is about a frame."""
+    return cell["verdict"] not in (REFUSED, NONE)
 
 
 def test_what_is_unsupported_says_why_in_others_words(cells):
