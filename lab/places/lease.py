@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -21,16 +20,11 @@ from lab.places import view
 from lab.places.loop import finish
 from lab.places.model import LEASE, LeaseInfo, LeaseLostError
 from lab.places.retake import take_again
-from lab.places.wire import RefusedError, Wire, pb
+from lab.places.wire import RefusedError, Wire, boottime, pb
 
 # A lease counts as over this much before its end: the janitor's machine may notice first.
 MARGIN = 0.5
 PULSE = 2.0  # from one question to the next, for one who is not told
-
-
-def boottime() -> float:
-    """Seconds that also pass while the machine sleeps."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class HeldPlace:

@@ -109,6 +109,8 @@ class LeaseInfo:
         words = dict(word.partition("=")[::2] for word in head.split())
         try:
             moments = {key: datetime.fromisoformat(words[key]) for key in ("since", "until", "beat")}
+            if any(moment.tzinfo is None for moment in moments.values()):
+                return None  # somebody else's tag: such times cannot be held against ours
             return cls(
                 holder=words["holder"],
                 ttl=float(words["ttl"]),

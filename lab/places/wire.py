@@ -44,6 +44,11 @@ BROKEN = (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError, 
 """What gRPC raises where a connection ends under a call."""
 
 
+def boottime() -> float:
+    """Seconds that also pass while the machine sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 class RefusedError(LabError):
     """The coordinator answered, and said no."""
 
@@ -60,7 +65,7 @@ class Wire:
         self.allocated: dict[str, str] = {}  # reservation -> place
         self.incarnation = 0
         self.since = 0.0  # when this incarnation began, of time.monotonic()
-        self._offsets: deque[float] = deque(maxlen=8)  # the coordinator's clock minus ours, in seconds
+        self._offsets: deque[float] = deque(maxlen=8)  # the coordinator's clock minus `boottime`, in seconds
         self.online = False
         self._channel: Any = None
         self._stream: Any = None
@@ -119,12 +124,16 @@ class Wire:
         self.touch()
 
     def now(self) -> float:
-        """The coordinator's clock, in seconds since the epoch."""
-        return time.time() + max(self._offsets, default=0.0)
+        """The coordinator's clock, in seconds since the epoch; ours, while nothing was heard of it.
+
+        It goes on by a clock that nobody sets: a janitor whose machine gets the time from the network only
+        some seconds after its start would else take every lease for one that has ended.
+        """
+        return boottime() + max(self._offsets) if self._offsets else time.time()
 
     def hear_clock(self, moment: float) -> None:
         """The coordinator's clock was ``moment`` a while ago; of the last few, the shortest while counts."""
-        self._offsets.append(moment - time.time())
+        self._offsets.append(moment - boottime())
 
     @property
     def version(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from lab.places.model import LeaseInfo, aged, person
 from lab.places.model import given as asked_for
 from lab.places.view import moment
+from lab.places.wire import Wire
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 MOMENTS = st.integers(0, 4_000_000_000_000).map(lambda milliseconds: moment(milliseconds / 1000))
@@ -35,6 +37,21 @@ def test_a_lease_is_read_from_its_tag_as_it_was_written(lease: LeaseInfo) -> Non
 @given(st.text())
 def test_what_is_no_lease_is_none(text: str) -> None:
     assert LeaseInfo.parse(text) is None
+
+
+def test_a_tag_of_somebody_else_s_making_is_no_lease() -> None:
+    text = LeaseInfo("host/ci.1f2e", NOW, NOW, NOW).text()
+    assert LeaseInfo.parse(text) is not None
+    assert LeaseInfo.parse(text.replace("Z", "")) is None
+
+
+def test_a_clock_that_is_set_ends_no_lease(monkeypatch) -> None:
+    wire = Wire("127.0.0.1:1", "host/janitor.1f2e")
+    start = time.time()
+    wire.hear_clock(start)
+    for jump in (3600.0, -3600.0):
+        monkeypatch.setattr(time, "time", lambda: start + jump)  # noqa: B023 - asked for at once
+        assert abs(wire.now() - start) < 60
 
 
 @given(MOMENTS, MOMENTS, st.integers(-20, 20), st.integers(-20, 20))
