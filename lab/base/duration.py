@@ -7,6 +7,8 @@ import re
 from lab.base.errors import ConfigError
 
 UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+DIGITS = 5
+"""Of one number: 99999d are 273 years, and a date that far away can be written."""
 WRITTEN = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 
 
@@ -15,6 +17,8 @@ def seconds(text: str) -> float:
     found = WRITTEN.fullmatch(text.strip())
     if not text.strip() or found is None:
         raise ConfigError(f"'{text}' is no span of time", hint="write 90s, 30m, 2h or 1h30m")
+    if max(map(len, filter(None, found.groups())), default=0) > DIGITS:
+        raise ConfigError(f"'{text}' is longer than anything lasts", hint="write 90s, 30m, 2h or 1h30m")
     numbers = [int(number or 0) for number in found.groups()]
     return float(sum(number * unit for number, unit in zip(numbers, UNITS.values(), strict=True)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
@@ -32,6 +33,10 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
     seen: set[Any] = set()
     for key_node, _ in node.value:
         key = loader.construct_object(key_node)
+        if not isinstance(key, Hashable):
+            raise yaml.MarkedYAMLError(
+                problem="a list or a mapping is no key", problem_mark=key_node.start_mark
+            )
         if key in seen:
             raise yaml.MarkedYAMLError(problem=f"key {key!r} stands twice", problem_mark=key_node.start_mark)
         seen.add(key)
@@ -47,6 +52,25 @@ def _template(loader: _Loader, node: yaml.ScalarNode) -> str:
 
 
 _Loader.add_constructor("!template", _template)
+
+
+def _scalar(construct: Any) -> Any:
+    """What looks like a date or a number and is none is told with its line, as everything else is."""
+
+    def checked(loader: _Loader, node: yaml.ScalarNode) -> Any:
+        try:
+            return construct(loader, node)
+        except ValueError as error:
+            raise yaml.MarkedYAMLError(
+                problem=f"'{node.value}' cannot be read ({error})", problem_mark=node.start_mark
+            ) from None
+
+    return checked
+
+
+for _tag in ("timestamp", "int", "float"):
+    _full = f"tag:yaml.org,2002:{_tag}"
+    _Loader.add_constructor(_full, _scalar(yaml.SafeLoader.yaml_constructors[_full]))
 
 
 def read(path: Path) -> tuple[Any, yaml.Node | None]:
@@ -72,7 +96,9 @@ def read(path: Path) -> tuple[Any, yaml.Node | None]:
         problem = error.problem or "not valid YAML"
         raise ConfigError(problem, file=path, line=mark.line + 1 if mark else None) from None
     except yaml.YAMLError as error:
-        raise ConfigError(f"not valid YAML ({error})", file=path) from None
+        raise ConfigError(f"not valid YAML ({' '.join(str(error).split())})", file=path) from None
+    except RecursionError:
+        raise ConfigError("not valid YAML (nested too deep)", file=path) from None
 
 
 def line_of(node: yaml.Node | None, location: tuple[int | str, ...]) -> int | None:
