@@ -6,7 +6,9 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 import shutil
+import socket
 import subprocess
 import sys
 import tarfile
@@ -327,3 +329,17 @@ def test_what_does_not_fit_together_is_refused(tmp_path):
     ):
         with pytest.raises(ConfigError, match=said):
             own.check()
+
+
+@pytest.mark.timeout(20)
+def test_a_folder_about_which_tar_has_much_to_say_is_unpacked(work, tmp_path):
+    """It names each socket that it leaves out; more than a pipe holds, which nobody reads meanwhile."""
+    folder = tmp_path / "given"
+    folder.mkdir()
+    (folder / "vmlinuz-1").write_bytes(image())
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(tmp_path / "s"))
+    for number in range(600):
+        os.link(tmp_path / "s", folder / f"{'socket' * 30}-{number}")
+    unpack(work, folder, tmp_path / "target", ())
+    assert kernel_in(tmp_path / "target") == tmp_path / "target/vmlinuz-1"

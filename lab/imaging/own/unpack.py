@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -113,10 +114,12 @@ def _run(work: Work, source: Path, reader: list[str], tar: list[str]) -> None:
         )
         said, code = done.stderr, done.returncode
     else:
-        with subprocess.Popen(
-            reader, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
-        ) as first:
-            assert first.stderr is not None
+        # Its messages go to a file: nobody would read a pipe while it waits for tar(1), and tar for it.
+        with (
+            tempfile.TemporaryFile() as messages,
+            subprocess.Popen(reader, stdout=subprocess.PIPE, stderr=messages, env=environment) as first,
+        ):
+            assert first.stdout is not None
             done = subprocess.run(
                 tar,
                 stdin=first.stdout,
@@ -126,7 +129,10 @@ def _run(work: Work, source: Path, reader: list[str], tar: list[str]) -> None:
                 env=environment,
                 check=False,
             )
-            said = first.stderr.read().decode(errors="replace") + done.stderr
+            first.stdout.close()  # a reader whose tar(1) has failed is told so, instead of waiting for ever
+            first.wait()
+            messages.seek(0)
+            said = messages.read().decode(errors="replace") + done.stderr
         code = first.returncode or done.returncode
     if found := re.search(r"Member name contains '\.\.'|Removing leading `([^']*)' from member names", said):
         raise ConfigError(
