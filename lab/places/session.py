@@ -36,9 +36,17 @@ def connect(address: str | None = None, *, user: str | None = None) -> Session:
     Raises LabError where no coordinator answers.
     """
     host = os.environ.get("LG_HOSTNAME") or socket.gethostname()
-    name = user or os.environ.get("LG_USERNAME") or getpass.getuser()
+    name = user or os.environ.get("LG_USERNAME") or login_name()
     clean_host, clean_name = (UNFIT_FOR_NAME.sub("-", word) for word in (host, name))
     return Session(coordinator_address(address), f"{clean_host}/{clean_name}.{secrets.token_hex(2)}")
+
+
+def login_name() -> str:
+    """The user's name; in a container that runs under a number without a name, that: ``uid-1000700000``."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid-{os.getuid()}"
 
 
 class Session(Inventory):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from lab.places.model import LeaseInfo, aged, person
 from lab.places.model import given as asked_for
+from lab.places.session import login_name
 from lab.places.view import moment
 from lab.places.wire import Wire
 
@@ -81,3 +83,10 @@ def test_who_ends_a_lease_that_nobody_watches_gives_its_holder_notice() -> None:
 def test_the_person_behind_a_job() -> None:
     assert person("runner3/ci-4711.3f2a") == "ci-4711"
     assert person("host/john.doe") == "john.doe"
+
+
+def test_a_user_without_a_name_has_a_number(monkeypatch) -> None:
+    for variable in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 1000700000)  # as a container's platform gives it
+    assert login_name() == "uid-1000700000"
