@@ -74,10 +74,22 @@ def _entries(target: Target, where: Location, data: Any) -> Iterator[tuple[Locat
         yield location, str(args.get("cls", name)), {k: v for k, v in args.items() if k != "cls"}
 
 
+def class_names(listed: Any) -> list[str]:
+    """The classes of resources or drivers that were checked, in either of labgrid's notations."""
+    pairs = listed.items() if isinstance(listed, dict) else (_pair(entry) for entry in listed or ())
+    return [str((arguments or {}).get("cls", name)) for name, arguments in pairs]
+
+
+def _pair(entry: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """Name and arguments of an entry of a list: ``{CLASS: {...}}`` or ``{cls: CLASS, ...}``."""
+    if "cls" in entry:
+        return entry["cls"], {}
+    return next(iter(entry.items()))
+
+
 def drivers(target: Target) -> list[str]:
     """The classes of the drivers that the target's file lists for its board."""
-    listed = target.targets["main"].get("drivers") or {}
-    return [name for _, name, _ in _entries(target, ("targets", "main", "drivers"), listed)]
+    return class_names(target.targets["main"].get("drivers"))
 
 
 def driver_arguments(target: Target, driver: str) -> Mapping[str, Any] | None:
@@ -202,8 +214,11 @@ def _exchange_drivers(main: Any, drivers: Mapping[str, Mapping[str, Any]]) -> No
         kept = {name: arguments for name, arguments in old.items() if not (replaced and is_power(name))}
         main["drivers"] = {**new, **kept}
     else:
-        names = [entry.get("cls") or next(iter(entry)) for entry in old]
-        left = [entry for name, entry in zip(names, old, strict=True) if not (replaced and is_power(name))]
+        left = [
+            entry
+            for name, entry in zip(class_names(old), old, strict=True)
+            if not (replaced and is_power(name))
+        ]
         main["drivers"] = [*({name: arguments} for name, arguments in new.items()), *left]
 
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 
+from lab.admin.doctor import network
 from lab.admin.doctor.machine import resource_of
 from lab.admin.doctor.places import unbound
 from lab.boards import load_target
@@ -93,8 +94,8 @@ def test_drivers_that_find_nothing():
     whole = ["NetworkPowerPort", "NetworkSerialPort", "NetworkService", "RemoteTFTPProvider"]
     assert list(unbound(main, whole)) == []
     assert list(unbound(main, whole[1:])) == [("NetworkPowerDriver", ["NetworkPowerPort"])]
-    alone = dict(unbound({"drivers": [{"ShellDriver": {}}]}, []))
-    assert alone == {"ShellDriver": ["ConsoleProtocol"]}
+    for entry in ({"ShellDriver": {}}, {"cls": "ShellDriver", "name": "shell", "prompt": "#"}):
+        assert dict(unbound({"drivers": [entry]}, [])) == {"ShellDriver": ["ConsoleProtocol"]}
 
 
 @pytest.mark.parametrize(
@@ -116,3 +117,10 @@ def test_an_adapter_is_shown_as_it_is_written_into_the_file(properties: dict[str
     keys = ("ID_SERIAL_SHORT", "ID_PATH", "ID_USB_INTERFACE_NUM")
     expected = {key: value for key, value in properties.items() if key in keys and value != "00"}
     assert yaml.safe_load(text)["USBSerialPort"]["match"] == expected
+
+
+@pytest.mark.parametrize("address", ["lab..example:20408", f"{'x' * 64}.example:20408"])
+def test_what_cannot_be_a_hosts_name_is_said(address: str):
+    host, port = network.split(address)
+    assert network.obstacle(host, port) == f"'{host}' cannot be a host's name"
+    assert not network.is_loopback(host)

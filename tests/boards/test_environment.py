@@ -7,7 +7,8 @@ from labgrid import Environment
 from labgrid.exceptions import InvalidConfigError
 
 from lab.base.errors import ConfigError
-from lab.boards import load_target
+from lab.boards import environment, load_target
+from lab.boards.checks import State, gear
 from lab.imaging import Image
 
 RESOURCES = {
@@ -76,6 +77,18 @@ def test_unset_place_stays_a_template(tmp_path, target, image, monkeypatch):
     monkeypatch.setenv("LG_PLACE", "later")
     resources = Environment(str(path)).config.data["targets"]["main"]["resources"]
     assert resources["RemotePlace"]["name"] == "later"
+
+
+def test_drivers_may_be_a_list_in_both_of_labgrids_notations(tmp_path, target):
+    path = tmp_path / "listed.yaml"
+    text = target.path.read_text()
+    for name in environment.drivers(target):
+        text = text.replace(f"      {name}: {{", f"      - {name}: {{")
+    text = text.replace("- SerialDriver: {}", "- {cls: SerialDriver, name: line}")
+    path.write_text(text)
+    listed = load_target(path)
+    assert environment.drivers(listed) == environment.drivers(target)
+    assert [one for one in gear.findings(listed) if one.state is State.WRONG] == []
 
 
 def test_unreadable_image_is_a_config_error(tmp_path, target, image):

@@ -29,6 +29,8 @@ def obstacle(host: str, port: int, timeout: float = TIMEOUT) -> str:
         socket.create_connection((host, port), timeout).close()
     except OSError as error:
         return error.strerror or str(error)
+    except UnicodeError:  # of the resolver: two dots, a label of more than 63 letters
+        return f"'{host}' cannot be a host's name"
     return ""
 
 
@@ -37,7 +39,7 @@ def is_loopback(host: str) -> bool:
     try:
         found = socket.getaddrinfo(host, None)
         return all(ipaddress.ip_address(entry[4][0]).is_loopback for entry in found)
-    except OSError:
+    except (OSError, UnicodeError):
         return False
 
 

@@ -10,6 +10,7 @@ from lab.admin.doctor.finding import Finding, bad, info, ok, warn
 from lab.admin.labfile import LabFile, Match
 from lab.admin.sync import differences, present
 from lab.base.errors import SharelabError
+from lab.boards.environment import class_names
 from lab.places import Health
 
 if TYPE_CHECKING:
@@ -147,8 +148,8 @@ def unbound(config: dict[str, Any], offered: list[str]) -> Iterator[tuple[str, l
     from labgrid import target_factory
     from labgrid.driver import Driver
 
-    drivers = _names(config.get("drivers") or {})
-    candidates = [*offered, *drivers, *_names(config.get("resources") or {})]
+    drivers = class_names(config.get("drivers"))
+    candidates = [*offered, *drivers, *class_names(config.get("resources"))]
     known = [target_factory.all_classes[name] for name in candidates if name in target_factory.all_classes]
     for driver in drivers:
         for needs in target_factory.drivers[driver].bindings.values():
@@ -160,11 +161,3 @@ def unbound(config: dict[str, Any], offered: list[str]) -> Iterator[tuple[str, l
             ]
             if None not in wanted and not any(issubclass(one, tuple(classes)) for one in known):
                 yield driver, sorted(one.__name__ for one in classes)
-
-
-def _names(entries: Any) -> list[str]:
-    """Class names of labgrid's two notations: a mapping, or a list of mappings."""
-    pairs = (
-        entries.items() if isinstance(entries, dict) else [item for one in entries for item in one.items()]
-    )
-    return [str((arguments or {}).get("cls", name)) for name, arguments in pairs]

@@ -44,5 +44,5 @@ def _good(kind: classes.Kind, name: str) -> Finding:
 
 def _named(targets: Mapping[str, Any]) -> Iterator[str]:
     for config in targets.values():
-        yield from config.get("resources") or {}
-        yield from config.get("drivers") or {}
+        yield from environment.class_names(config.get("resources"))
+        yield from environment.class_names(config.get("drivers"))
