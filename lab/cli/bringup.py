@@ -46,6 +46,12 @@ def bringup(
     """
     from lab.boards.bringup import State, run, steps
     from lab.boards.bringup.proposal import diff, proposed
+    from lab.results.folder import write_file
+
+    if write is not None and not write.parent.is_dir():
+        raise ConfigError(
+            "no such folder", file=write.parent, hint="--write names a file in one that is there"
+        )
 
     outcomes = []
     with bench_of(name, coordinator) as bench:
@@ -58,14 +64,15 @@ def bringup(
         target, text = bench.target, proposed(bench.target, bench.facts)
         changed = diff(target, text)
     red = sum(outcome.state is State.RED for outcome in outcomes)
-    if write is not None:
-        write.write_text(text, encoding="utf-8")
     if as_json:
         rows = [dataclasses.asdict(outcome) for outcome in outcomes]
         data = {"board": bench.name, "target": target.name, "steps": rows, "proposed": text, "diff": changed}
         ui.out.print_json(json.dumps(data))
     else:
-        _conclude(outcomes, changed, target.path.name, write)
+        _conclude(outcomes, changed, target.path.name)
+    if write is not None:  # last: it may fail, and by then all has been said
+        write_file(text.encode, write)
+        ui.err.print(f"written to {write}", soft_wrap=True)
     raise typer.Exit(ExitCode.LAB if red else ExitCode.OK)
 
 
@@ -127,13 +134,11 @@ def _show(outcome: Outcome) -> None:
         ui.out.print(f"{'':<21}- {line}", soft_wrap=True)
 
 
-def _conclude(outcomes: list[Outcome], changed: list[str], file: str, write: Path | None) -> None:
+def _conclude(outcomes: list[Outcome], changed: list[str], file: str) -> None:
     counts = {state: sum(outcome.state == state for outcome in outcomes) for state in SIGNS}
     ui.out.print(f"\n{', '.join(f'{number} {state}' for state, number in counts.items() if number)}")
     if changed:
-        ui.out.print(
-            f"\nthe board differs from {file}; proposed" + (f", written to {write}:" if write else ":")
-        )
+        ui.out.print(f"\nthe board differs from {file}; proposed:")
         for line in changed:
             ui.out.print(line, soft_wrap=True)
     elif counts["green"]:

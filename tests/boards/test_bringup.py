@@ -236,6 +236,27 @@ def test_what_the_board_said_is_proposed_as_its_target_file(tmp_path):
     assert any(line.startswith("-memory: 4G") for line in diff(target, text))
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        "raw:\n    - NV12",
+        "raw:\n      - NV12",
+        "raw: [\n      NV12,\n    ]",
+        "raw: # what it can\n      [NV12]",
+    ],
+)
+def test_a_value_that_is_written_below_its_key_is_replaced_too(tmp_path, written):
+    target = load_target("rk3399-rockpro64")
+    path = tmp_path / "mine.yaml"
+    path.write_text(target.path.read_text().replace("raw: [NV12]\n", f"{written}\n", 1))
+    mine = load_target(path)
+    assert mine.decoder("rkvdec").raw == ("NV12",)
+    path.write_text(proposed(mine, FACTS))
+    new = load_target(path)
+    assert new.decoder("rkvdec").raw == ("NV12", "NV15")
+    assert new.decoder("rkvdec").step == target.decoder("rkvdec").step
+
+
 def frames(*sizes: int, width: int = 1920, height: int = 1088) -> dict[str, object]:
     """Formats of a decoder whose NV12M frames have planes of these sizes, as its driver says."""
     planes = [{"bytesperline": width, "sizeimage": size} for size in sizes]

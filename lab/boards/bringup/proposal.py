@@ -6,6 +6,7 @@ import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,8 @@ def proposed(target: Target, facts: Mapping[str, Any]) -> str:
         if change.value is not None:
             number = target.line(change.path)
             assert number is not None
-            lines[number - 1] = _replaced(lines[number - 1], change)
+            lines[number - 1], below = _replaced(lines, number - 1, change)
+            gone |= below
         for path in target.unverified:
             if path == change.path or change.path.startswith(f"{path}."):
                 number = _entry(lines, path)
@@ -111,12 +113,23 @@ def proposed(target: Target, facts: Mapping[str, Any]) -> str:
     return "".join(line for number, line in enumerate(lines) if number not in gone)
 
 
-def _replaced(line: str, change: Change) -> str:
-    """A line of the file with the new value of the key on it."""
-    key = re.escape(change.path.rpartition(".")[2])
-    found = re.search(rf"\b{key}:\s*(\[[^]]*\]|\{{[^}}]*\}}|[^\s,#}}]+)", line)
-    assert found is not None, f"no {key} in {line!r}"
-    return line[: found.start(1)] + _flow(change.value) + line[found.end(1) :]
+def _replaced(lines: Sequence[str], at: int, change: Change) -> tuple[str, set[int]]:
+    """The line ``at`` (from 0) with the new value of its key, and the lines below that had the old one."""
+    line, key = lines[at], re.escape(change.path.rpartition(".")[2])
+    if found := re.search(rf"\b{key}:[ \t]*(\[[^]]*\]|\{{[^}}]*\}}|[^\s,#}}[{{]+)", line):
+        return line[: found.start(1)] + _flow(change.value) + line[found.end(1) :], set()
+    depth = _depth(line)
+    same = tuple(f"{' ' * depth}{sign}" for sign in ("- ", "]", "}"))
+    below = takewhile(
+        lambda number: _depth(lines[number]) > depth or lines[number].startswith(same),
+        range(at + 1, len(lines)),
+    )
+    return f"{line.partition(':')[0]}: {_flow(change.value)}\n", set(below)
+
+
+def _depth(line: str) -> int:
+    """Of a line's key; one in a list stands behind its dash."""
+    return len(line) - len(line.lstrip(" -"))
 
 
 def diff(target: Target, text: str) -> list[str]:
