@@ -41,13 +41,13 @@ def up(
     from lab.imaging import build
     from lab.rack import Rack
     from lab.rack.exporter import exporter_yaml
+    from lab.rack.layout import write_private
 
     machines = {name: _machine(name) for name in targets}
     place = _place(directory)
     rack = Rack.start(machines, image=build(), directory=place, base_port=base_port, ephemeral=False)
     exporter = place / "exporter.yaml"
-    exporter.write_text(exporter_yaml(rack))
-    exporter.chmod(0o600)  # it holds the token
+    write_private(exporter, exporter_yaml(rack).encode())  # it holds the token
     if as_json:
         _print_json(rack)
         return
