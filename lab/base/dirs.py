@@ -37,6 +37,14 @@ def state_path() -> Path:
     return _home("XDG_STATE_HOME", ".local/state")
 
 
+def there(path: Path) -> bool:
+    """Whether there is such a file or folder; False also for what none can be called (a name too long)."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
 def _home(variable: str, default: str) -> Path:
     if base := os.environ.get(variable):
         return Path(base) / "sharelab"

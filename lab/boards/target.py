@@ -296,7 +296,7 @@ def load_target(name: str | Path) -> Target:
     path = Path(name)
     if isinstance(name, str) and path.suffix != ".yaml" and len(path.parts) == 1:
         path = folder() / f"{name}.yaml"
-        if not path.is_file():
+        if not dirs.there(path):
             raise ConfigError(f"unknown target '{name}'", hint=f"known: {', '.join(names())}")
     target, target_node = yamlfile.load_with_lines(path, Target)
     target._path = path.resolve()

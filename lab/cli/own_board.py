@@ -159,13 +159,16 @@ class OwnBoard:
             "-o",
             "LogLevel=ERROR",
         ]
-        done = subprocess.run(
-            ["ssh", *options, *self.destination, "true"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=4 * PROBE,
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                ["ssh", *options, *self.destination, "true"],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=4 * PROBE,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:  # it let us in, and hangs
+            return False
         return done.returncode == 0
 
     def boot(self, mode: str | None) -> None:

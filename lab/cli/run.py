@@ -246,7 +246,11 @@ def _needs_a_lab(targets: list[str]) -> bool:
         return False
     for name in targets:
         named = dirs.root() / "targets" / f"{name}.yaml"
-        path = named if named.is_file() else Path(name)
-        if path.is_file() and not re.search(r"^virtual:", path.read_text(), re.MULTILINE):
+        path = named if dirs.there(named) else Path(name)
+        try:
+            text = path.read_bytes()
+        except OSError:
+            continue  # `load_target` says what is wrong with it
+        if not re.search(rb"^virtual:", text, re.MULTILINE):
             return True
     return False

@@ -58,7 +58,7 @@ def _start(lease: Lease, command: Sequence[str]) -> subprocess.Popen[bytes]:
             preexec_fn=die_with_parent,
             process_group=0,
         )
-    except (FileNotFoundError, PermissionError) as error:
+    except OSError as error:  # also a script whose first line names no interpreter
         raise ConfigError(f"'{command[0]}' cannot be run ({error.strerror})") from None
 
 

@@ -63,7 +63,10 @@ def open_engine(url: URL, *, create: bool) -> Engine:
     if file is not None and not file.exists():
         if not create:
             raise ConfigError(f"no result store at {file}", hint="lab run makes one")
-        file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"cannot be made ({error.strerror})", file=file.parent) from None
     engine = _sqlite(url) if file is not None else _postgresql(url)
     try:
         with explained(shown(url)):

@@ -71,7 +71,7 @@ def find_suites(names: list[str]) -> tuple[Path, ...]:
     found = []
     for name in names or known:
         for path in (suites_folder() / name, Path(name)):
-            if path.exists():
+            if dirs.there(path):
                 found.append(path.resolve())
                 break
         else:

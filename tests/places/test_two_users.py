@@ -72,6 +72,17 @@ def test_the_command_decides_the_exit_code_and_the_board_is_free_after_it(lab: L
     assert [place["acquired"] for place in places] == [None]
 
 
+def test_a_program_that_cannot_be_run_is_named_and_the_board_is_free_after_it(lab: LightLab) -> None:
+    script = lab.folder / "script"
+    script.write_text("no first line that names an interpreter\n")
+    script.chmod(0o755)
+    text = lab.lab_says("reserve", "soc=rk3588", "--", str(script), status=2)
+    assert f"'{script}' cannot be run (Exec format error)" in text
+    assert "Traceback" not in text
+    places = json.loads(lab.lab_says("boards", "--json"))["places"]
+    assert [place["acquired"] for place in places] == [None]
+
+
 def test_sigterm_ends_the_command_and_frees_the_board(lab: LightLab) -> None:
     job = lab.lab("reserve", "name=rock5b", "--", "sh", "-c", "echo runs; exec sleep 60", user="ci")
     read_until(job, "runs")

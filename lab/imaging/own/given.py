@@ -116,6 +116,8 @@ class Own:
             raise ConfigError("--vmm qemu= and --vmm crosvm=: a board runs one of them")
         if self.overlay is not None and not self.overlay.is_dir():
             raise ConfigError("not a folder", file=self.overlay, hint="--overlay takes a folder of files")
+        if self.dtb is not None and not self.dtb.is_file():
+            raise ConfigError("not a file", file=self.dtb, hint="--dtb takes a compiled device tree")
         if self.headers is not None and not self.headers.is_dir():
             raise ConfigError(
                 "not a folder", file=self.headers, hint="--headers takes a kernel's build folder"
