@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,7 +89,8 @@ def how_to_install(lab: LabFile, folders: Iterable[Path]) -> list[str]:
     commands = []
     for folder in folders:
         name = folder.name
-        local = f"sh {folder}/install.sh"
-        remote = f"scp -r {folder} {name}: && ssh {name} sh {name}/install.sh"
+        here = shlex.quote(str(folder))
+        local = f"sh {shlex.quote(str(folder / 'install.sh'))}"
+        remote = f"scp -r {here} {name}: && ssh {name} sh {name}/install.sh"
         commands.append(local if name == LOCAL else remote)
     return commands

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -84,7 +85,8 @@ def _mmdebstrap_default() -> str | None:
         return None
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "sources"
-        hook = f'cat "$1"/etc/apt/sources.list "$1"/etc/apt/sources.list.d/* > {copy} 2>/dev/null; exit 1'
+        written = '"$1"/etc/apt/sources.list "$1"/etc/apt/sources.list.d/*'
+        hook = f"cat {written} > {shlex.quote(str(copy))} 2>/dev/null; exit 1"
         argv = [program, "--variant=custom", "--mode=chrootless", "--setup-hook", hook]
         argv += ["stable", str(Path(folder) / "none.tar")]
         subprocess.run(argv, capture_output=True, check=False)

@@ -95,3 +95,10 @@ def test_tunnels_only_where_they_are_needed(tmp_path: Path):
     write(tmp_path, text=LAB.replace("server}", "server, listen: '0.0.0.0:20408'}"))
     assert not tunnel.exists()
     assert [command(unit)[2] for unit in exporters] == ["127.0.0.1:20408", "server:20408"]
+
+
+def test_the_commands_are_right_where_the_folder_has_a_blank(tmp_path: Path):
+    (tmp_path / "lab.yaml").write_text(LAB)
+    done = lab("units", "lab.yaml", "--bin", BIN, "--dir", "my units", cwd=tmp_path)
+    [line] = [line for line in done.stdout.splitlines() if "scp -r" in line and "shelf1" in line]
+    assert shlex.split(line)[:4] == ["scp", "-r", "my units/shelf1", "shelf1:"]

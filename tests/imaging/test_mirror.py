@@ -1,3 +1,6 @@
+import shutil
+import tempfile
+
 import pytest
 
 from lab.base.errors import ConfigError
@@ -67,3 +70,11 @@ def test_the_first_line_of_sources(text, found):
 
 def test_this_machine_gives_an_address_that_apt_takes():
     assert mirror.SCHEMES.match(mirror.choose())
+
+
+@pytest.mark.skipif(shutil.which("mmdebstrap") is None, reason="it has the default")
+def test_the_default_is_found_where_temporary_folders_have_blanks(tmp_path, monkeypatch):
+    folder = tmp_path / "a folder; touch $HOME"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    assert mirror._mmdebstrap_default()
