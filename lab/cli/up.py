@@ -178,7 +178,13 @@ def _coordinator_state() -> Path:
 
 
 def _address(directory: Path) -> str:
-    return (directory / "coordinator").read_text(encoding="utf-8")
+    """Where the coordinator of the lab that runs here listens. LabError while that does not answer yet."""
+    from lab.base.errors import LabError
+
+    try:
+        return (directory / "coordinator").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise LabError("a lab is just being started or ended here", hint="try again in a moment") from None
 
 
 def _free(listen: str) -> str:

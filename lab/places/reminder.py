@@ -13,6 +13,8 @@ import sys
 import time
 from pathlib import Path
 
+from lab.base import dirs
+
 BEFORE = (600.0, 120.0)
 """Seconds before the end at which it is said."""
 
@@ -26,6 +28,7 @@ def start(coordinator: str, place: str, holder: str, until: float) -> None:
     words = [terminal, coordinator, place, holder, str(until)]
     subprocess.Popen(
         [sys.executable, "-m", "lab.places.reminder", *words],
+        cwd=dirs.root(),  # python -m looks for modules in the current folder first
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
-from lab.base import lockfile
+from lab.base import dirs, lockfile
 from lab.base.errors import LabError
 from lab.base.proc import die_with_parent
 
@@ -141,6 +141,7 @@ def start(directory: Path, plan: Plan) -> None:
     with (directory / "supervisor.log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "lab.places.supervisor", str(directory)],
+            cwd=dirs.root(),  # python -m looks for modules in the current folder first
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log,

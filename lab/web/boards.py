@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from lab.base import duration
+from lab.base import dirs, duration
 from lab.base.errors import ConfigError, LabError, SharelabError
 from lab.places import OWN_TAGS, Health, Place, Waiting, connect, notes
 from lab.places.model import person
@@ -138,12 +139,11 @@ class Boards:
         return f"{name}: power {action} done."
 
     def _labgrid_power(self, name: str, action: str, environment: Mapping[str, str]) -> None:
-        import os
-
         words = [sys.executable, "-m", "labgrid.remote.client", "-p", name, "power", action]
         try:
             done = subprocess.run(
                 words,
+                cwd=dirs.root(),  # python -m looks for modules in the current folder first
                 env={**os.environ, **environment},
                 stdin=subprocess.DEVNULL,
                 capture_output=True,

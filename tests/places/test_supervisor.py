@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from lab.places.supervisor import Kept
+from lab.places import supervisor
+from lab.places.supervisor import Kept, Plan
+from tests.lightlab import free_port
 
 
 def test_a_process_that_is_ended_while_it_is_started_ends(tmp_path):
@@ -11,3 +13,14 @@ def test_a_process_that_is_ended_while_it_is_started_ends(tmp_path):
         kept.start()
         kept.end()
         assert not kept.running
+
+
+def test_a_file_in_the_users_folder_is_not_taken_for_a_module(tmp_path, monkeypatch):
+    """``python -m`` looks there first."""
+    (tmp_path / "socket.py").write_text("raise SystemExit('the wrong one')")
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "lab"
+    supervisor.start(folder, Plan(f"127.0.0.1:{free_port()}", str(tmp_path / "state"), {}))
+    assert supervisor.running(folder) is not None
+    supervisor.end(folder)
+    assert supervisor.running(folder) is None
