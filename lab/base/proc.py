@@ -34,7 +34,11 @@ def require(program: str) -> str:
     return path
 
 
+PR_SET_PDEATHSIG = 1
+# Looked up here: dlopen(3) takes a lock, which another thread may have in the moment of a fork.
+_prctl = ctypes.CDLL(None).prctl
+
+
 def die_with_parent() -> None:
     """For ``preexec_fn``: the kernel kills this process when the thread that started it ends (prctl(2))."""
-    pr_set_pdeathsig = 1
-    ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGKILL)
+    _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -53,11 +53,9 @@ class Task:
     def __init__(self, progress: Progress | None, task: TaskID | None) -> None:
         self._progress = progress
         self._task = task
-        self.last_detail = ""
 
     def detail(self, text: str) -> None:
         """Say what is being done just now."""
-        self.last_detail = text
         if self._progress is not None and self._task is not None:
             self._progress.update(self._task, detail=text)
 

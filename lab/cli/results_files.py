@@ -62,7 +62,7 @@ def export(
     from lab.results.kcidb import report
 
     document = report(outcome, origin)
-    write_file(lambda: (json.dumps(document, indent=1) + "\n").encode(), output)
+    write_file((json.dumps(document, indent=1) + "\n").encode, output)
 
 
 def import_(

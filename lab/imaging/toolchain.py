@@ -104,7 +104,7 @@ def unlink_paths(tree: Path) -> None:
         text = makefile.read_text(encoding="utf-8", errors="surrogateescape")
         if re.search(r"^include /usr/src/", text, re.MULTILINE):  # not the kernel's own Makefile
             makefile.write_text(
-                re.sub(r"(^include |=)/usr/src/", r"\1$(LAB_TREE)/usr/src/", text, flags=re.M)
+                re.sub(r"(^include |=)/usr/src/", r"\1$(LAB_TREE)/usr/src/", text, flags=re.MULTILINE)
             )
 
 

@@ -125,10 +125,6 @@ class Inventory:
             request.rename = rename
         self.change("DeletePlaceMatch", request)
 
-    def set_comment(self, place: str, comment: str) -> None:
-        """labgrid's free text about a place."""
-        self.change("SetPlaceComment", pb.SetPlaceCommentRequest(placename=place, comment=comment))
-
     def change(self, method: str, request: Any) -> Any:
         """A call that changes something, which this session then knows of."""
 

@@ -68,7 +68,7 @@ def keys(directory: Path) -> Keys:
         for path, comment in ((new.client, "sharelab"), (new.host, "sharelab-virtual-board")):
             command = [keygen, "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(path)]
             done = subprocess.run(
-                command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=30
+                command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=30, check=False
             )
             if done.returncode:
                 raise LabError(f"ssh-keygen failed: {done.stderr.strip() or done.stdout.strip()}")

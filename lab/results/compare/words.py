@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lab.results.compare.model import Column, Comparison, Entry, FigureLine, Line, Reason
+from lab.results.compare.model import Column, Comparison, Entry, FigureLine, Line
 from lab.results.compare.statistics import Change, Summary
 from lab.results.figures import Figure, Kind, digits, scale_of
 from lab.results.look import Standing
@@ -136,21 +136,6 @@ def change_text(figure: Figure, change: Change) -> str:
         return f"{digits(size, 2)}x {word}{_span(low, high)}"
     percent = [None if item is None else _percent(item, up=up) for item in (size, low, high)]
     return f"{digits(percent[0] or 0, 2)} % {word}{_span(percent[1], percent[2])}"
-
-
-def better(figure: Figure, change: Change) -> bool | None:
-    """Whether a shown change is for the better; None where nothing is shown."""
-    if not change.shown:
-        return None
-    up = change.size > (1 if change.logarithmic else 0)
-    return up is figure.more_is_better
-
-
-def reason_text(reason: Reason, columns: Sequence[Column], *, named: bool = True) -> str:
-    """``virt-cma off: needs contiguous memory; 10 pages are scattered``."""
-    if not named:
-        return reason.text
-    return f"{', '.join(names(columns, reason.columns))}: {reason.text}"
 
 
 def names(columns: Sequence[Column], numbers: Sequence[int]) -> list[str]:
