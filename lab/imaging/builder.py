@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.base import dirs
-from lab.base.errors import LabError
+from lab.base.errors import ConfigError, LabError
 from lab.imaging import recipe, resolve, toolchain
 from lab.imaging.cache import Cache, Work, no_space
 from lab.imaging.image import FILES, MANIFEST, Image, manifest, read_image
@@ -19,6 +20,9 @@ from lab.imaging.modules import Installed
 from lab.imaging.plan import Keys
 from lab.imaging.recipe import BOARD
 from lab.imaging.steps import Steps
+
+UNFIT = re.compile(r"""[\s:'"$`\\#;&|<>()*?\[\]]""")
+"""What neither make(1) nor a shell leaves alone."""
 
 SPACE = 4 * 10**9
 """Bytes that a build from nothing needs at its peak."""
@@ -87,6 +91,11 @@ class Build(Steps):
         return self.cache.root / "images" / f"{self.path.stem}-{keys.image[:16]}"
 
     def _make(self, host: str) -> Image:
+        if found := UNFIT.search(str(self.cache.root)):
+            raise ConfigError(
+                f"no image can be built in '{self.cache.root}': the kernel's build takes no {found[0]!r}",
+                hint="set XDG_CACHE_HOME to another folder",
+            )
         free = shutil.disk_usage(self.cache.root).free
         if free < SPACE:
             raise no_space(self.cache.root, SPACE)

@@ -123,6 +123,12 @@ def test_a_home_that_cannot_be_written(tmp_path, variable, words):
     check(done, "/dev/null/sharelab: cannot be made (Not a directory)", f"{variable} names another place")
 
 
+@pytest.mark.parametrize("name", ["a folder", "with:colon", "$HOME"])
+def test_a_cache_in_which_no_kernel_module_can_be_built(tmp_path, name):
+    done = lab("images", "build", cwd=tmp_path, XDG_CACHE_HOME=str(tmp_path / name))
+    check(done, f"{name}/sharelab/imaging'", "the kernel's build takes no", "XDG_CACHE_HOME")
+
+
 def test_results_that_cannot_be_written(tmp_path):
     (tmp_path / "results").write_text("a file, no folder")
     check(lab("run", "-k", "nothing", cwd=tmp_path), "results")
