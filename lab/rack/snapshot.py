@@ -218,7 +218,10 @@ class Store:
 
     def _sweep(self) -> None:
         for path in self.root.glob(".part-*"):
-            lock = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                lock = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue  # its writer has just taken it away
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(path, ignore_errors=True)

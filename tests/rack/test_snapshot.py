@@ -142,6 +142,25 @@ def plan(files: Files, **changes: object) -> BoardPlan:
     return BoardPlan(name="any", **data)
 
 
+def test_two_who_save_at_once_are_not_in_each_others_way(tmp_path: Path) -> None:
+    failed: list[OSError] = []
+
+    def save() -> None:
+        try:
+            for _ in range(300):
+                with Store(tmp_path).part():
+                    pass
+        except OSError as error:
+            failed.append(error)
+
+    savers = [threading.Thread(target=save) for _ in range(2)]
+    for thread in savers:
+        thread.start()
+    for thread in savers:
+        thread.join()
+    assert not failed
+
+
 def test_the_key_follows_the_machine_and_not_the_rack(files: Files, tmp_path: Path) -> None:
     facts = machine_facts(plan(files))
     moved = BoardPlan(**{**vars(plan(files)), "name": "another", "ssh_port": 4711, "serial_port": 4712})
