@@ -68,7 +68,8 @@ def boot(
 def console(
     place: Place = None,
     history: Annotated[
-        int, typer.Option("--history", "-n", min=0, metavar="LINES", help="Show so many earlier lines first.")
+        int,
+        typer.Option("--history", "-n", min=0, metavar="LINES", help="Earlier lines to show first."),
     ] = 20,
     coordinator: Address = None,
 ) -> None:

@@ -29,7 +29,7 @@ def ci(
     ] = None,
     wait: Annotated[str, typer.Option(metavar="TIME", help="Wait for a board no longer than this.")] = "1h",
     run: Annotated[str, typer.Option(metavar="TIME", help="Time for the run itself.")] = "1h",
-    priority: Annotated[int, typer.Option(help="Before those with a lower one.")] = 0,
+    priority: Annotated[int, typer.Option(help="Served before jobs with a lower one.")] = 0,
     coordinator: Annotated[
         str, typer.Option(metavar="HOST:PORT", help="As the CI system's runner reaches it.")
     ] = "127.0.0.1:20408",

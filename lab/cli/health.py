@@ -21,7 +21,7 @@ def health(
     places: Annotated[
         list[str] | None, typer.Argument(metavar="PLACE", help="The places (default: all that are free).")
     ] = None,
-    wait: Annotated[str, typer.Option(metavar="TIME", help="Wait at most so long for a place.")] = "2m",
+    wait: Annotated[str, typer.Option(metavar="TIME", help="Wait at most this long for a place.")] = "2m",
     results: Annotated[Path, typer.Option(metavar="DIR", help="Folder for this and earlier runs.")] = Path(
         "results"
     ),

@@ -51,14 +51,14 @@ def reserve(
     ],
     hold: Annotated[
         str | None,
-        typer.Option("--for", metavar="TIME", help="Yours for so long: 90s, 30m, 2h (default 1h)."),
+        typer.Option("--for", metavar="TIME", help="Yours for this long: 90s, 30m, 2h (default 1h)."),
     ] = None,
     wait: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="Wait at most so long (default: until you get one)."),
+        typer.Option(metavar="TIME", help="Wait at most this long (default: until you get one)."),
     ] = None,
     priority: Annotated[
-        float, typer.Option(help="Before those with less; ten minutes of waiting weigh as much as 1.")
+        float, typer.Option(help="Served before lower ones; ten minutes of waiting count as 1.")
     ] = 0.0,
     reason: Annotated[str, typer.Option(metavar="TEXT", help="What for: others see it in lab boards.")] = "",
     coordinator: Address = None,
@@ -168,7 +168,7 @@ class Progress:
 
 
 def extend(
-    time_: Annotated[str, typer.Argument(metavar="TIME", help="So much longer: 30m, 1h.")],
+    time_: Annotated[str, typer.Argument(metavar="TIME", help="This much longer: 30m, 1h.")],
     place: Annotated[str | None, typer.Argument(help="The board, where you hold more than one.")] = None,
     coordinator: Address = None,
 ) -> None:
@@ -190,8 +190,8 @@ def release(
         list[str] | None, typer.Argument(metavar="PLACE", help="By default the one that you hold.")
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="All that you hold from this machine.")] = False,
-    kick: Annotated[bool, typer.Option("--kick", help="Whoever holds it: he loses it at once.")] = False,
-    reason: Annotated[str, typer.Option(metavar="TEXT", help="With --kick: what he is told.")] = "",
+    kick: Annotated[bool, typer.Option("--kick", help="Take it from whoever holds it, at once.")] = False,
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="With --kick: what they are told.")] = "",
     coordinator: Address = None,
 ) -> None:
     """Give your board back, so that the next one gets it."""

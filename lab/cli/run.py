@@ -137,11 +137,11 @@ def run(
     ] = None,
     wait: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="Wait so long for a board: 10m, 1h (default: any time)."),
+        typer.Option(metavar="TIME", help="Wait at most this long for a board: 10m, 1h (default: for ever)."),
     ] = None,
     priority: Annotated[
         float | None,
-        typer.Option(help="Before those with less; ten minutes of waiting weigh as much as 1."),
+        typer.Option(help="Served before lower ones; ten minutes of waiting count as 1."),
     ] = None,
     boards: Annotated[
         int | None,

@@ -30,7 +30,7 @@ def up(
         list[str] | None,
         typer.Argument(metavar="TARGET", help=f"Virtual targets (default: {' '.join(TARGETS)})."),
     ] = None,
-    boards: Annotated[int, typer.Option("--boards", "-n", min=0, help="So many boards of each target.")] = 1,
+    boards: Annotated[int, typer.Option("--boards", "-n", min=0, help="Boards of each target.")] = 1,
     file: Annotated[
         Path | None,
         typer.Option("--lab", metavar="LAB.yaml", help="Real boards: the exporters and places of this file."),
@@ -247,6 +247,6 @@ def _how_to(session: Session, directory: Path, file: Path | None) -> None:
         ui.out.print(f"  {word:<15} {text}", soft_wrap=True)
     if host not in ("127.0.0.1", "localhost", "[::1]"):
         ui.err.print(
-            "labgrid asks nobody who he is: all who reach this address can take, free or switch the boards.",
+            "labgrid has no passwords: whoever reaches this address can take, free or switch the boards.",
             style="yellow",
         )

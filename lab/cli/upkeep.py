@@ -49,7 +49,7 @@ def janitor(
         str | None,
         typer.Option(
             metavar="TIME",
-            help="Also release locks that plain labgrid-client left for so long.",
+            help="Also release locks that plain labgrid-client has held for this long.",
         ),
     ] = None,
     coordinator: Address = None,

@@ -44,7 +44,7 @@ class Watcher(Protocol):
         """Its board is somebody else's."""
 
     def again(self, cells: int, place: str) -> None:
-        """So many cells are tried again, on another board than ``place``."""
+        """``cells`` cells are tried again, on another board than ``place``."""
 
     def quarantined(self, place: str, reason: str) -> None:
         """A place gets no more runs until somebody has looked at it."""

@@ -56,7 +56,7 @@ def _exporters(connected: list[str], lab: LabFile | None) -> Iterator[Finding]:
 def _janitor(session: Session) -> Finding:
     holder = session.janitor()
     if holder is None:
-        text = "none runs: whoever dies keeps his board"
+        text = "none runs: a job that dies keeps its board"
         return warn("janitor", text, "lab janitor  # by hand; lab up and lab units keep one running")
     return ok("janitor", f"runs on {holder.partition('/')[0]}")
 

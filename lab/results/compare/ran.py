@@ -12,7 +12,7 @@ IMAGE = 7
 """Digits of an image's digest, as `lab run` and `lab images` show it."""
 
 LISTED = 2
-"""So many values of one column are listed; of more, the first, the last and their number."""
+"""This many values of one column are listed; of more, the first, the last and their number."""
 
 _FACTS: dict[str, Callable[[Measured], str]] = {
     "kernel": lambda item: item.kernel,

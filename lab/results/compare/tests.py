@@ -9,7 +9,7 @@ from lab.results.compare.model import Entry, Reason
 from lab.results.look import Standing
 
 NAMED = 3
-"""So many tests are named that differ for the same reasons; of more, the number."""
+"""This many tests that differ for the same reasons are named; of more, the number."""
 
 
 def explain_tests(entries: Sequence[Entry | None]) -> tuple[Standing, tuple[Reason, ...]]:

@@ -15,7 +15,7 @@ UNEXPECTED, FLAKY = "≠", "~"
 WHY = "why they differ"
 DASH = "–"  # noqa: RUF001
 OPEN = 10
-"""An interval whose ends are so many times apart says nothing."""
+"""An interval whose ends are this many times apart says nothing."""
 
 
 def figure_title(line: FigureLine) -> str:
