@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import threading
 import time
 from collections.abc import Callable
@@ -12,12 +11,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from lab.base.errors import BoardError, ConfigError, LabError, SharelabError
+from lab.base.errors import ConfigError, LabError
 from lab.base.words import IommuMode
 from lab.boards import switch
-from lab.boards.errors import LostBoardError, UnreachableError
+from lab.boards.environment import Opened, opened
+from lab.boards.lastwords import LastWords
 from lab.boards.modes import GROUP_TYPE, verify
-from lab.boards.reach import unreachable
 from lab.boards.target import Target
 from lab.boards.vmm import Vmm
 
@@ -48,13 +47,12 @@ class Board:
 
     def __init__(
         self,
-        environment: Any,
+        labgrid: Opened,
         target: Target,
         image: Image | None,
         log_tail: Callable[[], str] | None,
         snapshots: Snapshots | None,
         name: str,
-        console: Path | None,
     ) -> None:
         """Use `open`."""
         from lab.boards.console import ConsoleLog
@@ -78,14 +76,12 @@ class Board:
         """Whether `boot` may change the decoders' mode while the board runs, where no more differs.
 
         Devices other than the decoders keep the mode that they were booted in."""
-        self._environment = environment
-        self._labgrid = environment.get_target("main")
-        self._strategy = self._labgrid.get_strategy()
-        self._log_tail = log_tail
+        self._environment, self._strategy = labgrid
         self._agent: Agent | None = None
         self._facts: dict[str, Any] | None = None
         self._snapshots = snapshots
-        self._console = ConsoleLog(self._strategy.console, console)
+        self._console = ConsoleLog(self._strategy.console)
+        self._last_words = LastWords(name, self._console, log_tail)
 
     @classmethod
     def open(
@@ -97,30 +93,18 @@ class Board:
         log_tail: Callable[[], str] | None = None,
         snapshots: Snapshots | None = None,
         name: str = "",
-        console: Path | None = None,
     ) -> Self:
         """Take the board that the labgrid environment file describes; nothing is switched yet.
 
         ``name`` is its place, for messages; by default the target's name.
         ``log_tail`` gives the last lines of what powers the board (a rack's log) for error messages.
-        ``console``: a file for what it writes to its serial console, as it is read.
         ``snapshots``: where the board's boots are saved, for the next one to go on from; None: never.
         Raises ConfigError where labgrid cannot build it or it boots by what the strategy does not know,
         LabError where its coordinator cannot be reached.
         """
         target.check_bootable()
-        import labgrid
-        from labgrid.exceptions import InvalidConfigError, NoSupplierFoundError
-
-        try:
-            found = labgrid.Environment(str(environment))
-            return cls(found, target, image, log_tail, snapshots, name or target.name, console)
-        except (InvalidConfigError, NoSupplierFoundError) as error:
-            raise ConfigError(f"labgrid: {error}", file=environment) from error
-        except SharelabError:
-            raise
-        except Exception as error:  # labgrid has no common root of its errors
-            raise LabError(f"{name or target.name}: labgrid could not open the board ({error})") from error
+        name = name or target.name
+        return cls(opened(environment, name), target, image, log_tail, snapshots, name)
 
     def __enter__(self) -> Self:
         return self
@@ -375,42 +359,10 @@ class Board:
         except ConfigError:
             raise
         except Exception as error:  # labgrid, pexpect, pyserial and requests have no common root
-            failure = self._failure(error)
+            failure = self._last_words.error(error)
             self.invalidate(str(error))
             raise failure from error
 
-    def _failure(self, error: Exception) -> LostBoardError:
-        from lab.boards.strategy import ENDS
-
-        message = error.message if isinstance(error, (LabError, BoardError)) else _text(error)
-        name = self.name
-        kind = LostBoardError
-        if why := unreachable(error):
-            kind, message = UnreachableError, f"its power or serial line cannot be reached ({why})"
-        detail = [self.last_words()]
-        if extra := getattr(error, "detail", ""):
-            detail.append(extra)
-        told = re.search(ENDS, f"{message}\n")  # in the board's own words: what comes behind them tells less
-        last = ["" if told else self._console.tail(1), self._rack_log(1)]
-        return kind(
-            message if message.startswith(name) else f"{name}: {message}",
-            hint=" | ".join(line.strip() for line in last if line.strip()),
-            detail="\n".join(detail),
-        )
-
     def last_words(self) -> str:
         """The last lines of the console and, for a virtual board, of the rack's log."""
-        console = self._console.tail()
-        text = f"last console lines:\n{console or '(none)'}"
-        log = self._rack_log()
-        return f"{text}\nlast lines of the rack's log:\n{log}" if log else text
-
-    def _rack_log(self, lines: int = 20) -> str:
-        text = self._log_tail() if self._log_tail else ""
-        return "\n".join(text.splitlines()[-lines:])
-
-
-def _text(error: Exception) -> str:
-    """One line about an exception of labgrid or below it."""
-    text = getattr(error, "msg", None) or str(error).strip().partition("\n")[0]
-    return str(text) if text else type(error).__name__
+        return self._last_words.text()

@@ -19,11 +19,10 @@ class ConsoleLog:
     what has arrived meanwhile. Not for several threads, as all of labgrid's steps.
     """
 
-    def __init__(self, driver: Any, path: Path | None = None) -> None:
+    def __init__(self, driver: Any) -> None:
         self._driver = driver
         self._bytes = bytearray()
         self._file: FileIO | None = None
-        self.keep(path)
         steps.subscribe(self._notify)
 
     def keep(self, path: Path | None) -> None:

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
 from lab.base import classes
-from lab.base.errors import ConfigError
+from lab.base.errors import ConfigError, LabError, SharelabError
 
 if TYPE_CHECKING:
     from lab.boards.target import Target
@@ -186,6 +186,32 @@ def write(
     path = directory / f"{target.name}.yaml"
     path.write_text(yaml.dump(data, Dumper=_Dumper, sort_keys=False), encoding="utf-8")
     return path
+
+
+class Opened(NamedTuple):
+    """labgrid's environment of one board, and its strategy, which has the drivers."""
+
+    environment: Any
+    strategy: Any
+
+
+def opened(path: Path, name: str) -> Opened:
+    """Have labgrid open the environment file ``path``; ``name`` is the board's, for messages.
+
+    Raises ConfigError where labgrid cannot build it, LabError where its coordinator cannot be reached.
+    """
+    import labgrid
+    from labgrid.exceptions import InvalidConfigError, NoSupplierFoundError
+
+    try:
+        environment = labgrid.Environment(str(path))
+        return Opened(environment, environment.get_target("main").get_strategy())
+    except (InvalidConfigError, NoSupplierFoundError) as error:
+        raise ConfigError(f"labgrid: {error}", file=path) from error
+    except SharelabError:
+        raise
+    except Exception as error:  # labgrid has no common root of its errors
+        raise LabError(f"{name}: labgrid could not open the board ({error})") from error
 
 
 def _own_boot(boot: dict[str, Any], image: Image) -> None:

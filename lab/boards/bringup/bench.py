@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import pexpect
 
-from lab.base.errors import ConfigError, LabError
 from lab.base.words import IommuMode
+from lab.boards.environment import opened
 from lab.boards.target import Target
 
 if TYPE_CHECKING:
@@ -27,9 +27,6 @@ class Bench:
 
         Raises ConfigError where labgrid cannot build it, LabError where its coordinator cannot be reached.
         """
-        import labgrid
-        from labgrid.exceptions import InvalidConfigError, NoSupplierFoundError
-
         from lab.boards.console import ConsoleLog
 
         if target.check_bootable().boot.loader != "u-boot":
@@ -45,14 +42,7 @@ class Bench:
         """What the board said of itself, by the words of `proposal`."""
         self.failed_after: tuple[str, Exception] | None = None
         """The stage of the first boot after which it failed, and how."""
-        try:
-            self._environment = labgrid.Environment(str(environment))
-            self._labgrid = self._environment.get_target("main")
-            self.strategy = self._labgrid.get_strategy()
-        except (InvalidConfigError, NoSupplierFoundError) as error:
-            raise ConfigError(f"labgrid: {error}", file=environment) from error
-        except Exception as error:  # labgrid has no common root of its errors
-            raise LabError(f"{self.name}: labgrid could not open the board ({error})") from error
+        self._environment, self.strategy = opened(environment, self.name)
         self.console = ConsoleLog(self.strategy.console)
 
     def __enter__(self) -> Self:
@@ -74,7 +64,7 @@ class Bench:
 
     def activate(self, driver: Any) -> Any:
         """``driver``, active."""
-        self._labgrid.activate(driver)
+        self.strategy.target.activate(driver)
         return driver
 
     def switch(self, on: bool) -> None:
