@@ -110,8 +110,8 @@ class Boards:
     def reserve(self, name: str, who: str, hold: str, reason: str) -> str:
         """Take the board ``name`` for ``who``, if it is free now. Raises ConfigError and LabError."""
         seconds = duration.seconds(hold)
-        if seconds > LONGEST:
-            raise ConfigError("a reservation from a web page ends after 24 hours")
+        if not 1 <= seconds <= LONGEST:
+            raise ConfigError("a reservation from a web page lasts a second at least, and 24 hours at most")
         self._known(name)
         with connect(self.address, user=who) as session:
             lease = session.reserve({"name": name}, wait=0, hold=seconds, reason=reason[:120])

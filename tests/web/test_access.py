@@ -101,6 +101,7 @@ def test_a_program_uses_the_token_itself(lab: Served) -> None:
         ("/boards/nosuch/reserve", {"for": "1h"}),
         ("/boards/rock5b/reserve", {"for": "soon"}),
         ("/boards/rock5b/reserve", {"for": "99999h"}),
+        ("/boards/rock5b/reserve", {"for": "0s"}),
         ("/boards/rock5b/release", {}),
         ("/boards/rock5b/power", {"action": "cycle"}),
     ],
