@@ -33,6 +33,7 @@
  * @contexts:	open files, under @lock
  * @index:	place in the order of first probes, see address_bits
  * @multiplanar: speaks the multi-planar API only, as most SoCs' decoders do
+ * @split_only:	offers the formats of several memory planes only
  * @steps:	of pictures in memory
  * @min_buffers: CAPTURE buffers that have to be queued before the first picture
  */
@@ -46,6 +47,7 @@ struct fwht_device {
 	struct list_head contexts;
 	int index;
 	bool multiplanar;
+	bool split_only;
 	struct fwht_steps steps;
 	unsigned int min_buffers;
 };

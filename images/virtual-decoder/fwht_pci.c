@@ -41,7 +41,7 @@ MODULE_PARM_DESC(address_bits,
 static int multiplanar[FWHT_MAX_DEVICES];
 module_param_array(multiplanar, int, NULL, 0644);
 MODULE_PARM_DESC(multiplanar,
-		 "1: the device speaks the multi-planar API, and offers NV12M and YUV420M too; read at each probe (default 0)");
+		 "1: the device speaks the multi-planar API, and offers NV12M and YUV420M too; 2: offers only these; read at each probe (default 0)");
 
 static int stride_align[FWHT_MAX_DEVICES] = {
 	[0 ... FWHT_MAX_DEVICES - 1] = FWHT_ALIGN
@@ -179,9 +179,11 @@ static int fwht_read_min_buffers(struct fwht_device *dev)
 
 static int fwht_read_shape(struct fwht_device *dev)
 {
+	int planar = READ_ONCE(multiplanar[dev->index]);
 	int ret;
 
-	dev->multiplanar = READ_ONCE(multiplanar[dev->index]);
+	dev->multiplanar = planar;
+	dev->split_only = planar > 1;
 	ret = fwht_read_min_buffers(dev);
 	if (ret)
 		return ret;

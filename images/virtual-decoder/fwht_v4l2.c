@@ -21,17 +21,30 @@
 /* A client may ask for larger OUTPUT buffers, within reason. */
 #define FWHT_MAX_OUTPUT_SIZE	SZ_2M
 
-/* The last two only with the multi-planar API. */
 static const u32 fwht_capture_formats[] = {
 	V4L2_PIX_FMT_NV12,
 	V4L2_PIX_FMT_YUV420,
+	/* From here on only with the multi-planar API */
 	V4L2_PIX_FMT_NV12M,
 	V4L2_PIX_FMT_YUV420M,
 };
+#define FWHT_FIRST_SPLIT_FORMAT	2
 
-static unsigned int fwht_num_capture_formats(const struct fwht_context *ctx)
+/* Those that the device offers, the first of which is its default. */
+static const u32 *fwht_offered(const struct fwht_context *ctx)
 {
-	return ctx->dev->multiplanar ? ARRAY_SIZE(fwht_capture_formats) : 2;
+	return ctx->dev->split_only ?
+		       &fwht_capture_formats[FWHT_FIRST_SPLIT_FORMAT] :
+		       fwht_capture_formats;
+}
+
+static unsigned int fwht_num_offered(const struct fwht_context *ctx)
+{
+	const u32 *end = &fwht_capture_formats[FWHT_FIRST_SPLIT_FORMAT];
+
+	if (ctx->dev->multiplanar)
+		end = fwht_capture_formats + ARRAY_SIZE(fwht_capture_formats);
+	return end - fwht_offered(ctx);
 }
 
 static bool fwht_is_capture_format(const struct fwht_context *ctx,
@@ -39,8 +52,8 @@ static bool fwht_is_capture_format(const struct fwht_context *ctx,
 {
 	unsigned int i;
 
-	for (i = 0; i < fwht_num_capture_formats(ctx); i++)
-		if (fwht_capture_formats[i] == pixelformat)
+	for (i = 0; i < fwht_num_offered(ctx); i++)
+		if (fwht_offered(ctx)[i] == pixelformat)
 			return true;
 	return false;
 }
@@ -155,9 +168,9 @@ static int fwht_enum_fmt_cap(struct file *file, void *priv,
 	const struct fwht_context *ctx = fwht_context_from_file(file);
 
 	if (!fwht_speaks(ctx, f->type) ||
-	    f->index >= fwht_num_capture_formats(ctx))
+	    f->index >= fwht_num_offered(ctx))
 		return -EINVAL;
-	f->pixelformat = fwht_capture_formats[f->index];
+	f->pixelformat = fwht_offered(ctx)[f->index];
 	return 0;
 }
 
@@ -236,7 +249,7 @@ static int fwht_try_fmt_cap(struct file *file, void *priv,
 	if (!fwht_speaks(ctx, f->type))
 		return -EINVAL;
 	if (!fwht_is_capture_format(ctx, pixelformat))
-		pixelformat = fwht_capture_formats[0];
+		pixelformat = fwht_offered(ctx)[0];
 
 	mutex_lock(&ctx->state_lock);
 	fwht_layout_set(&layout, &ctx->geometry, &ctx->dev->steps, pixelformat);
@@ -439,7 +452,7 @@ static void fwht_context_set_defaults(struct fwht_context *ctx)
 {
 	fwht_geometry_set(&ctx->geometry, FWHT_DEFAULT_WIDTH,
 			  FWHT_DEFAULT_HEIGHT);
-	ctx->pixelformat = fwht_capture_formats[0];
+	ctx->pixelformat = fwht_offered(ctx)[0];
 	ctx->output_size = fwht_max_frame_size(&ctx->geometry);
 	fwht_sanitize_colorimetry(&ctx->color);
 }
