@@ -31,6 +31,8 @@ PLANES: dict[str, tuple[tuple[str, int, int], ...]] = {
     "AR24": (("AR24", 4, 1),),
     "XR24": (("XR24", 4, 1),),
 }
+SPLIT = {"NM12": "NV12", "YM12": "YU12"}
+"""Formats whose planes lie in a buffer each -> what they are with one buffer for all of them."""
 # The bytes of a pixel as they lie in memory, out of what is sampled (red, green, blue, alpha)
 ORDER = {
     "R8  ": (0,),
@@ -58,16 +60,28 @@ void main() { gl_FragColor = texture2D(plane, gl_FragCoord.xy / size); }
 
 
 def layout(
-    fourcc: str, width: int, height: int, stride: int | None = None, rows: int | None = None
+    fourcc: str,
+    width: int,
+    height: int,
+    stride: int | None = None,
+    rows: int | None = None,
+    strides: list[int] | None = None,
 ) -> list[dict[str, Any]]:
-    """Return ``fourcc``, ``width``, ``height``, ``stride``, ``offset`` of each plane of a contiguous picture.
+    """Return ``fourcc``, ``width``, ``height``, ``stride``, ``offset`` and ``buffer`` of each plane.
 
     ``stride``: bytes of a row of the first plane; ``rows``: rows of it in memory, where there are more than
     the ``height`` that is seen. As V4L2's single-planar formats lie: the planes follow one another, chroma
-    has a row as long (NV12) or half as long (YU12). ``ValueError`` for a format that is not in `PLANES`.
+    has a row as long (NV12) or half as long (YU12). Those of `SPLIT` begin a buffer each, the first is 0;
+    ``strides``: of each. ``ValueError`` for a format that is in neither table.
     """
+    if fourcc in SPLIT:
+        planes = layout(SPLIT[fourcc], width, height, stride, rows)
+        own = strides or [plane["stride"] for plane in planes]
+        for at, (plane, row) in enumerate(zip(planes, own, strict=True)):
+            plane |= {"offset": 0, "buffer": at, "stride": row}
+        return planes
     if fourcc not in PLANES:
-        raise ValueError(f"no layout for {fourcc!r}; there are {', '.join(PLANES)}")
+        raise ValueError(f"no layout for {fourcc!r}; there are {', '.join((*PLANES, *SPLIT))}")
     first = PLANES[fourcc][0]
     stride = stride or width * first[1]
     rows = rows or height
@@ -76,7 +90,7 @@ def layout(
     for kind, size, divisor in PLANES[fourcc]:
         row = stride // first[1] * size // divisor
         plane = {"fourcc": kind, "width": -(-width // divisor), "height": -(-height // divisor)}
-        planes.append({**plane, "stride": row, "offset": offset})
+        planes.append({**plane, "stride": row, "offset": offset, "buffer": 0})
         offset += row * -(-rows // divisor)
     return planes
 
@@ -200,17 +214,16 @@ def sampler() -> Sampler:
 
 
 class Picture:
-    """A buffer imported into the GPU, plane by plane, until it is closed."""
+    """Buffers imported into the GPU, plane by plane, until it is closed."""
 
-    def __init__(self, drawing: Sampler, buffer: DmaBuf, planes: list[dict[str, Any]]) -> None:
+    def __init__(self, drawing: Sampler, buffers: list[DmaBuf], planes: list[dict[str, Any]]) -> None:
         self.drawing = drawing
         self.planes = planes
-        self.inode = buffer.inode
         self._images: list[int] = []
         try:
             for plane in planes:
                 image = drawing.egl.image(
-                    buffer.fd,
+                    buffers[plane["buffer"]].fd,
                     plane["width"],
                     plane["height"],
                     code(plane["fourcc"]),
@@ -243,25 +256,30 @@ def gles_import(
     stride: int | None = None,
     rows: int | None = None,
     fourcc: str = "NV12",
+    more: list[int] | None = None,
+    strides: list[int] | None = None,
 ) -> dict[str, Any]:
-    """Import a buffer into the GPU, so that `gles_read` shows what is in it then.
+    """Import a picture into the GPU, so that `gles_read` shows what is in it then.
 
-    ``width``, ``height``: what is seen; ``stride``, ``rows``: of the first plane in memory (`layout`).
-    Returns ``picture`` (a handle for `gles_read` and `free`), ``planes`` (`layout`), ``renderer``, ``gl``,
-    ``egl``, ``attachments`` now (``None``: no debugfs), ``times``: seconds of ``start`` (long once) and
-    ``import``. ``OSError`` EIO with EGL's own error where it is refused, ENOENT where there is no OpenGL.
+    ``handle``: its buffer, or that of its first plane, ``more``: of its other planes (`SPLIT`). ``width``,
+    ``height``: what is seen; ``stride``, ``rows``, ``strides``: how it lies in memory (`layout`). Returns
+    ``picture`` (a handle for `gles_read` and `free`), ``planes`` (`layout`), ``renderer``, ``gl``, ``egl``,
+    ``attachments`` now (``None``: no debugfs), ``times``: seconds of ``start`` (long once) and ``import``.
+    ``OSError`` EIO with EGL's own error where it is refused, ENOENT where there is no OpenGL.
     """
-    planes = layout(fourcc, width, height, stride, rows)
-    buffer = get(handle)
+    planes = layout(fourcc, width, height, stride, rows, strides)
+    buffers = [get(one) for one in (handle, *(more or ()))]
+    if len(buffers) != planes[-1]["buffer"] + 1:
+        raise ValueError(f"{fourcc} lies in {planes[-1]['buffer'] + 1} buffers, not {len(buffers)}")
     began = time.monotonic()
     drawing = sampler()
     started = time.monotonic()
-    picture = Picture(drawing, buffer, planes)
+    picture = Picture(drawing, buffers, planes)
     return {
         "picture": HANDLES.add(picture),
         "planes": planes,
         **drawing.egl.describe(),
-        "attachments": attachments(buffer.inode),
+        "attachments": attachments(*(buffer.inode for buffer in buffers)),
         "times": {"start": started - began, "import": time.monotonic() - started},
     }
 

@@ -58,12 +58,12 @@ def share(
     A refusal by the kernel is evidence, not an exception: ``stage``, ``errno`` and ``message`` say where it
     ended. Beside the keys of `watch.Watch.evidence` the evidence has ``allocator``, ``importer``, ``iommu``
     (`iommu.iommu`), ``format`` (`Decoder.start`) and ``formats`` (more than one where the resolution
-    changed), ``buffers`` (`DmaBuf.describe`; of all formats, one for each memory plane), ``buffer`` and its
-    ``pages`` (of them the one that the first frame is in), ``attachments`` (to each of them),
-    ``frames`` ({index, buffer, format: its index, error_flag, bytesused, sizes: bytes of each memory plane,
-    data: all of them}), ``copies`` (``None``: no such source on this path), ``canary``, ``times`` (seconds;
-    ``decode`` includes reading and refilling by CPU). A source that this kernel does not have is ``None`` and
-    named in ``missing``.
+    changed), ``buffers`` (`DmaBuf.describe`; of all formats, one for each memory plane), ``buffer`` (of them
+    the first that the first frame is in), ``pages`` (of all that it is in), ``attachments`` (to each of the
+    buffers), ``frames`` ({index, buffer, format: its index, error_flag, bytesused, sizes: bytes of each plane
+    in memory, data: all of them}), ``copies`` (``None``: no such source on this path), ``canary``, ``times``
+    (seconds; ``decode`` includes reading and refilling by CPU). A source that this kernel does not have is
+    ``None`` and named in ``missing``.
     """
     if sum(sizes) != len(stream) or not sizes or min(sizes) <= 0:
         raise ValueError(
@@ -143,9 +143,9 @@ class Experiment:
             "iommu": iommu_found,
             "format": self.formats[0] if self.formats else None,
             "formats": self.formats,
-            "buffer": first.describe() if first else None,
+            "buffer": first[0].describe() if first else None,
             "buffers": [buffer.describe() for buffer in self.used],
-            "pages": first.pages if first else None,
+            "pages": _pages(first),
             "attachments": self.attachments,
             "frames": self.frames,
             "copies": None,
@@ -153,10 +153,11 @@ class Experiment:
             "times": self.times,
         }
 
-    def _first(self) -> DmaBuf | None:
-        """Return the buffer of the first frame; where none came, the first of all."""
-        at = self.frames[0]["buffer"] * len(self.formats[0]["planes"]) if self.frames else 0
-        return self.used[at] if self.used else None
+    def _first(self) -> list[DmaBuf]:
+        """Return the dma-bufs of the first frame; where none came, those of the first buffer."""
+        planes = len(self.formats[0]["planes"]) if self.formats else 1
+        at = self.frames[0]["buffer"] * planes if self.frames else 0
+        return self.used[at : at + planes]
 
     def _decode_into_buffers(
         self, node: str | None, frames: list[bytes], timeout: float, stream: dict[str, Any]
@@ -327,3 +328,11 @@ class Experiment:
             self.decoder.close()
         while self.made:
             self.made.pop().close()
+
+
+def _pages(buffers: list[DmaBuf]) -> list[int] | None:
+    """Return the pages of all of them, ``None`` where those of one are not known."""
+    known = [buffer.pages for buffer in buffers]
+    if not known or None in known:
+        return None
+    return [page for pages in known for page in pages or ()]

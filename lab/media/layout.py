@@ -65,7 +65,9 @@ class FrameLayout:
 
     @classmethod
     def packed(cls, fourcc: str, width: int, height: int) -> Self:
-        """One memory plane without any gap; sizes of chroma are rounded up."""
+        """One memory plane without any gap, also of a format that has several; chroma is rounded up."""
+        order = CHROMA[fourcc][1]
+        fourcc = next(name for name, (planes, same) in CHROMA.items() if (planes, same) == (1, order))
         stride, rows = round_up(width, 2), round_up(height, 2)
         return cls(fourcc, (stride,), rows, (0, 0, width, height), (stride * rows * 3 // 2,))
 

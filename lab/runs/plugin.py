@@ -177,14 +177,12 @@ class Hooks:
     @pytest.hookimpl(tryfirst=True)
     def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> bool | None:
         """A test whose decoder its stream does not get into ends with that; its board is booted by now."""
-        from lab.runs.undriven import note, why_no_path, why_not_taken, why_undriven
+        from lab.runs.undriven import note, why_not_taken, why_undriven
 
         decoder = params(pyfuncitem).get("decoder")
         if decoder is None or pyfuncitem.get_closest_marker(MARK):
             return None
         why = why_undriven(decoder) or why_not_taken(pyfuncitem.funcargs)
-        if not why and pyfuncitem.get_closest_marker("path"):
-            why = why_no_path(decoder)
         if not why:
             return None
         note(pyfuncitem.stash[ATTEMPT], decoder, why)

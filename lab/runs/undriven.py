@@ -9,7 +9,6 @@ from typing import Any
 from lab.base.words import Verdict
 from lab.boards.facts import Decoder
 from lab.media import Recorded
-from lab.media.layout import CHROMA
 from lab.runs import streams
 from lab.runs.record import Attempt
 
@@ -24,15 +23,6 @@ def why_undriven(decoder: Decoder) -> str:
     if not streams.raw_formats(decoder):
         return f"{decoder.name} decodes to {', '.join(decoder.raw)}, and none of these has its pixels in rows"
     return ""
-
-
-def why_no_path(decoder: Decoder) -> str:
-    """Why ``decoder`` is on no sharing path, which leads one dma-buf on; empty where it is on them."""
-    planes = [CHROMA[fourcc][0] for fourcc in streams.raw_formats(decoder)]
-    if 1 in planes:
-        return ""
-    found = ", ".join(decoder.raw)
-    return f"{decoder.name} decodes to {found}, frames of several dma-bufs; the paths lead one on"
 
 
 def why_not_taken(arguments: Mapping[str, Any]) -> str:

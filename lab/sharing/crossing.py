@@ -115,6 +115,7 @@ def _consumer(evidence: Evidence, needed: int) -> list[str]:
         return ["not known: who read the frames"]
     found = []
     imported = consumer.inode is not None and evidence.buffer is not None
+    needed = max(needed, *(frame.bytesused for frame in evidence.frames), 0)  # all planes of a frame
     if not imported and not (evidence.pages and _mapped(evidence, consumer) >= needed):
         found.append(f"not known: which memory {consumer.name} read")
     if consumer.device is not None and consumer.bounced is None:

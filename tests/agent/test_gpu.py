@@ -38,6 +38,20 @@ def test_planes_of_yu12_with_padding():
     assert [(plane["width"], plane["height"]) for plane in planes] == [(60, 30), (30, 15), (30, 15)]
 
 
+def test_planes_that_lie_in_a_buffer_each_begin_there():
+    planes = gles.layout("YM12", 60, 30, stride=64, rows=32, strides=[64, 48, 48])
+    assert [(plane["buffer"], plane["offset"], plane["stride"]) for plane in planes] == [
+        (0, 0, 64),
+        (1, 0, 48),
+        (2, 0, 48),
+    ]
+    whole = gles.layout("NV12", 60, 30, stride=64, rows=32)
+    assert gles.layout("NM12", 60, 30, stride=64, rows=32) == [
+        whole[0],
+        {**whole[1], "offset": 0, "buffer": 1},
+    ]
+
+
 def test_unknown_format_names_the_known_ones():
     with pytest.raises(ValueError, match="NV12"):
         gles.layout("P010", 64, 64)

@@ -88,4 +88,7 @@ def test_the_words_of_the_agent():
 def test_pairs_and_planes_are_the_same_picture():
     (frame,) = sample(64, 48, count=1).frames
     assert interleaved(frame.i420, 64, 48) == frame.nv12()
-    assert FrameLayout.packed("NV12", 64, 48).pixels(frame.nv12()) == frame.i420
+    for fourcc in ("NV12", "NM12"):
+        assert FrameLayout.packed(fourcc, 64, 48).pixels(frame.nv12()) == frame.i420
+    for fourcc in ("YU12", "YM12"):
+        assert FrameLayout.packed(fourcc, 64, 48).pixels(frame.i420) == frame.i420

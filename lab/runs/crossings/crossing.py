@@ -15,7 +15,7 @@ from lab.boards.guest import Guest
 from lab.boards.vmm import Vmm
 from lab.boards.vmms.version import title
 from lab.media import Coded, FrameLayout, Recorded
-from lab.runs.devices import LUCKY_TRIES, Decoder, Needs, Share, largest_buffer, seen_in
+from lab.runs.devices import LUCKY_TRIES, Decoder, Share, largest_buffer, seen_in
 from lab.runs.record import Attempt
 from lab.sharing import (
     PATHS,
@@ -144,16 +144,6 @@ class Crossing:
         facts = VmmFacts.from_raw(dict.fromkeys(path.requires, (False, said)))
         return Shared(raw, raw, facts, Recorded("nothing", "", b"", [], [], []), 0)
 
-    def needs(self, stream: Coded) -> Needs:
-        """What the decoder wants for ``stream``, in one memory plane (`undriven.why_no_path`).
-
-        Raises LabError where that is not what its target says.
-        """
-        found = self.decoder.needs(stream)
-        if (planes := len(found.layout.sizes)) > 1:
-            raise LabError(f"{found.layout.fourcc} lies in {planes} dma-bufs, the path is made for one")
-        return found
-
     def share(self, stream: Coded, *, handles: list[int], allocator: str) -> dict[str, Any]:
         """Have the board's decoder write one of the buffers; raw evidence (`lab.agent.share.share`)."""
         return self.decoder.share(stream, allocator=allocator, handles=handles)
@@ -208,11 +198,17 @@ def lacking(path: str, facts: VmmFacts, decoder: Decoder, stream: Coded) -> Shar
 def in_frame(raw: dict[str, Any], held: Sequence[Held]) -> list[Held]:
     """Of what is held for each dma-buf of the decoder's queue, that of those which the frame is in.
 
-    The decoder fills whichever it likes. Where it filled none, what the first frame could have been in.
+    One for each memory plane. The decoder fills whichever buffer it likes; where it filled none, the first.
     """
     planes = len(raw["formats"][0]["planes"]) if raw["formats"] else 1
     first = raw["frames"][0]["buffer"] * planes if raw["frames"] else 0
     return list(held[first : first + planes])
+
+
+def read_frame(agent: Agent, raw: dict[str, Any], handles: Sequence[int]) -> list[bytes]:
+    """What an agent reads of the frame, plane by plane. ``handles``: of those that it is in (`in_frame`)."""
+    sizes = raw["frames"][0]["sizes"]
+    return [agent.call("read", handle=handle, size=size) for handle, size in zip(handles, sizes, strict=True)]
 
 
 def copies(guest: Guest, begin: int, resources: Iterable[int]) -> list[str] | None:

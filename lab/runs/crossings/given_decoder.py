@@ -7,7 +7,16 @@ from collections.abc import Sequence
 from lab.boards.guest import Guest
 from lab.boards.vmms.qemu import SLOT
 from lab.media import Coded
-from lab.runs.crossings.crossing import Crossing, Shared, copies, facts_of, in_frame, lacking, unsupported
+from lab.runs.crossings.crossing import (
+    Crossing,
+    Shared,
+    copies,
+    facts_of,
+    in_frame,
+    lacking,
+    read_frame,
+    unsupported,
+)
 from lab.runs.crossings.guest_memory import Twin, exchange, guest_facts, scanout, show
 from lab.runs.crossings.newest import KERNEL, importing, newest
 from lab.runs.devices import Needs
@@ -54,9 +63,10 @@ def vfio_decoder(crossing: Crossing, stream: Coded) -> Shared:
     )
     frames = screen = None
     if raw["stage"] == "done":
-        [handle] = in_frame(raw, handles)
-        frames = [there.call("read", handle=handle, size=raw["frames"][0]["bytesused"])]
-        screen = show(crossing, guest, handle, frames[0], display)
+        read = in_frame(raw, handles)
+        planes = read_frame(there, raw, read)
+        frames = [b"".join(planes)]
+        screen = show(crossing, guest, read, planes, display)
     canaries = exchange(crossing.agent, there, twins) if len(twins) == len(handles) else None
     for made in (display, *handles):
         there.call("free", handle=made)

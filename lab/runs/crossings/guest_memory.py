@@ -11,7 +11,7 @@ from lab.base.errors import BoardError, LabError
 from lab.boards.agent import Agent
 from lab.boards.guest import Guest
 from lab.media import Coded
-from lab.runs.crossings.crossing import Crossing, Shared, copies, facts_of, in_frame, unsupported
+from lab.runs.crossings.crossing import Crossing, Shared, copies, facts_of, in_frame, read_frame, unsupported
 from lab.sharing import PATHS, VmmFacts, across, pages_written
 
 WORD = bytes(range(0x30, 0x40))
@@ -46,7 +46,7 @@ def guest_blob(crossing: Crossing, stream: Coded, path: str) -> Shared:
     if lacking := unsupported(path, facts, crossing.decoder, stream):
         return lacking
     begin = guest.trace_mark()
-    sizes = crossing.needs(stream).sizes
+    sizes = crossing.decoder.needs(stream).sizes
     twins = make_and_lift(crossing, guest, PATHS[path].allocator.name, sizes)
     return crossing.shared(decode_into(crossing, guest, path, stream, twins, begin), facts, stream)
 
@@ -79,7 +79,7 @@ def wrong_buffer(crossing: Crossing, stream: Coded) -> Shared:
     guest, facts = blob_guest(crossing)
     if lacking := unsupported("wrong-buffer", facts, crossing.decoder, stream):
         return lacking
-    sizes = crossing.needs(stream).sizes
+    sizes = crossing.decoder.needs(stream).sizes
     begin = guest.trace_mark()
     read = make_and_lift(crossing, guest, "guest-blob-contig", sizes)
     given = make_and_lift(crossing, guest, "guest-blob-contig", sizes)
@@ -93,7 +93,7 @@ def resource_uuid(crossing: Crossing, stream: Coded) -> Shared:
     guest, facts = blob_guest(crossing)
     if lacking := unsupported(path, facts, crossing.decoder, stream):
         return lacking
-    sizes = crossing.needs(stream).sizes
+    sizes = crossing.decoder.needs(stream).sizes
     begin = guest.trace_mark()
     twins = lift(crossing, sizes, lambda size: guest.agent.call("gpu_export_uuid", size=size))
     return crossing.shared(decode_into(crossing, guest, path, stream, twins, begin), facts, stream)
@@ -132,16 +132,17 @@ def decode_into(
     canaries = exchange(agent, there, twins)
     handles = [twin.board for twin in given or twins]
     raw = crossing.share(stream, handles=handles, allocator=PATHS[path].allocator.name)
-    [twin] = in_frame(raw, twins)
+    read = [twin.guest for twin in in_frame(raw, twins)]
     frames = screen = None
     if raw["stage"] == "done":
-        frames = [there.call("read", handle=twin.guest, size=raw["frames"][0]["bytesused"])]
-        screen = show(crossing, guest, twin.guest, frames[0], display)
+        planes = read_frame(there, raw, read)
+        frames = [b"".join(planes)]
+        screen = show(crossing, guest, read, planes, display)
     found: dict[str, Any] = {}
-    if twin.dmabuf is not None:  # its memory is the guest's
+    if dmabuf := held_for(raw, twins):  # its memory is the guest's
         written = pages_written(raw)
         pages = agent.call("vm_pages", phys=written) if written else None
-        found = {"dmabuf": twin.dmabuf, "guest_pages": pages}
+        found = {"dmabuf": dmabuf, "guest_pages": pages}
     held = [*twins, *given]
     for handle in ([] if display is None else [display]) + [one.guest for one in held]:
         there.call("free", handle=handle)
@@ -181,6 +182,19 @@ def lift(crossing: Crossing, sizes: Sequence[int], make: Callable[[int], dict[st
     return twins
 
 
+def held_for(raw: dict[str, Any], twins: Sequence[Twin]) -> dict[str, Any] | None:
+    """What the VMM holds of the resource that the frame is in, None where that is not known.
+
+    Of a frame in several dma-bufs the first one that is another than the decoder wrote, if there is any.
+    """
+    held = [twin.dmabuf for twin in in_frame(raw, twins)]
+    wrote = in_frame(raw, raw["buffers"])
+    wrong = [
+        one for one, other in zip(held, wrote, strict=False) if one is None or one["inode"] != other["inode"]
+    ]
+    return (wrong or held)[0]
+
+
 def exchange(board: Agent, there: Agent, twins: Sequence[Twin]) -> dict[str, bool]:
     """Write a word on each side, at the two ends of each buffer, and look for it on the other.
 
@@ -200,23 +214,37 @@ def _exchanged(board: Agent, there: Agent, twin: Twin) -> dict[str, bool]:
     }
 
 
-def show(crossing: Crossing, guest: Guest, handle: int, frame: bytes, display: int | None = None) -> bool:
-    """Put the buffer on the guest's display, and look whether the VMM's picture has the frame's bytes.
+def show(
+    crossing: Crossing,
+    guest: Guest,
+    handles: Sequence[int],
+    planes: Sequence[bytes],
+    display: int | None = None,
+) -> bool:
+    """Put buffers on the guest's display, and look whether the VMM's picture has the bytes of each.
 
-    ``display``: one that has shown it before.
+    ``display``: one that has shown them before.
     """
-    shown = display if display is not None else scanout(guest, handle, len(frame))["display"]
+    pairs = zip(handles, planes, strict=True)
+    return all(_shows(crossing, guest, handle, plane, display) for handle, plane in pairs)
+
+
+def _shows(crossing: Crossing, guest: Guest, handle: int, plane: bytes, display: int | None) -> bool:
+    shown = display if display is not None else scanout(guest, handle, len(plane))["display"]
     try:
         guest.agent.call("gpu_flush", display=shown, handle=handle)
-        return matches(crossing.agent.call("vm_screendump"), frame)
+        return matches(crossing.agent.call("vm_screendump"), plane)
     finally:
         if display is None:
             guest.agent.call("free", handle=shown)
 
 
 def scanout(guest: Guest, handle: int, size: int, display: int | None = None) -> dict[str, Any]:
-    """Show ``size`` bytes of a buffer as they lie: ``display``, by default a new one, and ``resource``."""
-    height = size // (4 * WIDTH)
+    """Show ``size`` bytes of a buffer as they lie: ``display``, by default a new one, and ``resource``.
+
+    At least a page, which every buffer has and a display wants.
+    """
+    height = max(size // (4 * WIDTH), WIDTH)
     found: dict[str, Any] = guest.agent.call(
         "gpu_scanout", handle=handle, width=WIDTH, height=height, display=display
     )
@@ -224,7 +252,7 @@ def scanout(guest: Guest, handle: int, size: int, display: int | None = None) ->
 
 
 def matches(picture: dict[str, Any], frame: bytes) -> bool:
-    """Whether a screendump has the frame's bytes, taken as rows of WIDTH XR24 pixels as they lie.
+    """Whether a screendump begins with the frame's bytes, taken as rows of WIDTH XR24 pixels as they lie.
 
     The display drops each fourth byte.
     """
@@ -232,4 +260,4 @@ def matches(picture: dict[str, Any], frame: bytes) -> bool:
     wanted = bytearray(3 * WIDTH * height)
     for place, channel in enumerate((2, 1, 0)):  # XR24 lies as blue, green, red, unused
         wanted[place::3] = frame[channel : 4 * WIDTH * height : 4]
-    return bool(picture["data"] == bytes(wanted))
+    return bool(picture["data"][: len(wanted)] == bytes(wanted))

@@ -38,7 +38,7 @@ def host_blob(crossing: Crossing, stream: Coded, **changes: Any) -> Shared:
 def _share(crossing: Crossing, guest: Guest, stream: Coded, facts: VmmFacts) -> Shared:
     """Host first: it chooses, maps, and the guest takes what it is shown."""
     agent, there = crossing.agent, guest.agent
-    sizes = crossing.needs(stream).sizes
+    sizes = crossing.decoder.needs(stream).sizes
     try:
         memory = [agent.call("host_blob_map", size=size, **_reach(crossing)) for size in sizes]
     except CallError as error:

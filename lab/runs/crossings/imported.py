@@ -30,7 +30,7 @@ def guest_import(crossing: Crossing, stream: Coded) -> Shared:
 
 def _share(crossing: Crossing, guest: Guest, stream: Coded, facts: VmmFacts) -> Shared:
     there = guest.agent
-    sizes = crossing.needs(stream).sizes
+    sizes = crossing.decoder.needs(stream).sizes
     begin = guest.trace_mark()
     display: int | None = None
 

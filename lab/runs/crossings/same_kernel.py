@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
+from lab.boards.agent import Agent
 from lab.boards.errors import CallError
 from lab.media import Coded
 from lab.runs.crossings.crossing import Crossing, Shared, facts_of, in_frame, unsupported
@@ -24,30 +27,33 @@ def gpu_import(crossing: Crossing, stream: Coded, allocator: Allocator = OWN) ->
     facts = facts_of({"gles": found["gles"]})
     if lacking := unsupported(path, facts, decoder, stream):
         return lacking
-    needs = crossing.needs(stream)
+    needs = crossing.decoder.needs(stream)
     layout = needs.layout
     if allocator.own:
         asked = {"node": decoder.node, "count": needs.count, "coded": stream.coded, **shape}
         buffers = agent.request("own_buffers", asked, timeout=30)
     else:
         buffers = [agent.call("allocate", allocator=allocator.provider, size=size) for size in needs.sizes]
+    handles = [buffer["handle"] for buffer in buffers]
     lies = {"stride": layout.strides[0], "rows": layout.rows, "fourcc": layout.fourcc}
+    if len(layout.sizes) > 1:
+        lies["strides"] = list(layout.strides)
+    seen = []
     try:
-        seen = [
-            agent.call("gles_import", handle=buffer["handle"], **shape, **lies, timeout=60)
-            for buffer in buffers
-        ]
+        for at in range(0, len(handles), len(layout.sizes)):
+            first, *more = handles[at : at + len(layout.sizes)]
+            found = agent.call("gles_import", handle=first, more=more, **shape, **lies, timeout=60)
+            seen.append(found)
     except CallError as error:  # the GPU can import buffers, and refuses this one
         raw = ended(path, "import", error.errno, error.message, importer=decoder.device)
         return crossing.shared(raw, facts, stream)
-    handles = [buffer["handle"] for buffer in buffers]
     raw = crossing.share(stream, handles=handles, allocator=allocator.provider)
-    [(buffer, picture)] = in_frame(raw, list(zip(buffers, seen, strict=True)))
+    picture = seen[raw["frames"][0]["buffer"] if raw["frames"] else 0]
     frames = None
     if raw["stage"] == "done":
         frames = [agent.call("gles_read", picture=picture["picture"], timeout=60)["data"]]
     how = f"{' + '.join(plane['fourcc'].strip() for plane in picture['planes'])}, {picture['renderer']}"
-    consumer = {"name": "GPU", "how": how, "inode": buffer["inode"]}
+    consumer = {"name": "GPU", "how": how, "inode": in_frame(raw, buffers)[0]["inode"]}
     evidence = across(raw, path, frames=frames, converted=True, consumer=consumer)
     for handle in [*(one["picture"] for one in seen), *handles]:
         agent.call("free", handle=handle)
@@ -61,14 +67,11 @@ def usb_pages(crossing: Crossing, stream: Coded) -> Shared:
     facts = _usb_facts(crossing)
     if lacking := unsupported(path, facts, crossing.decoder, stream):
         return lacking
-    handles, size = _udmabufs(crossing, stream)
+    handles, sizes = _udmabufs(crossing, stream)
     raw = crossing.share(stream, handles=handles, allocator="udmabuf-4k")
     frames, sent = None, None
     if raw["stage"] == "done":
-        [handle] = in_frame(raw, handles)
-        agent.call("usb_store", data=bytes(-(-size // SECTOR) * SECTOR))  # what was there is not the frame
-        sent = agent.call("usb_write", handle=handle, size=size)
-        frames = [agent.call("usb_load", size=size) if sent["stage"] == "done" else b""]
+        sent, frames = _written(agent, raw, in_frame(raw, handles), sizes)
         raw |= joined_faults(raw, sent)
     evidence = across(
         raw,
@@ -89,13 +92,11 @@ def usb_dmabuf(crossing: Crossing, stream: Coded) -> Shared:
     facts = _usb_facts(crossing)
     if lacking := unsupported(path, facts, crossing.decoder, stream):
         return lacking
-    handles, size = _udmabufs(crossing, stream)
-    tried = agent.call("usb_write", handle=handles[0], size=size, through="mapping")
+    handles, sizes = _udmabufs(crossing, stream)
+    tried = agent.call("usb_write", handle=handles[0], size=sizes[0], through="mapping")
     if tried["stage"] == "done":  # a kernel that can
         raw = crossing.share(stream, handles=handles, allocator="udmabuf-4k")
-        [handle] = in_frame(raw, handles)
-        tried = agent.call("usb_write", handle=handle, size=size, through="mapping")
-        frames = [agent.call("usb_load", size=size)]
+        tried, frames = _written(agent, raw, in_frame(raw, handles), sizes, through="mapping")
         evidence = across(raw, path, frames=frames, consumer=tried["consumer"])
     else:
         words = f"{tried['consumer']['how']}: {tried['message']}"
@@ -106,11 +107,45 @@ def usb_dmabuf(crossing: Crossing, stream: Coded) -> Shared:
     return crossing.shared(evidence, facts, stream)
 
 
-def _udmabufs(crossing: Crossing, stream: Coded) -> tuple[list[int], int]:
-    """The buffers that the decoder wants, and bytes of a frame."""
-    needs = crossing.needs(stream)
+def _udmabufs(crossing: Crossing, stream: Coded) -> tuple[list[int], list[int]]:
+    """The buffers that the decoder wants, and bytes of each plane of a frame."""
+    needs = crossing.decoder.needs(stream)
     made = [crossing.agent.call("allocate", allocator="udmabuf-4k", size=size) for size in needs.sizes]
-    return [buffer["handle"] for buffer in made], needs.layout.size
+    return [buffer["handle"] for buffer in made], list(needs.layout.sizes)
+
+
+def _written(
+    agent: Agent, raw: dict[str, Any], handles: Sequence[int], sizes: Sequence[int], through: str = "pages"
+) -> tuple[dict[str, Any], list[bytes]]:
+    """Write the planes of a frame to the disk, one behind the other: the answer for all, and the frame there.
+
+    An empty one where a plane was refused.
+    """
+    places = list(accumulate((-(-size // SECTOR) * SECTOR for size in sizes), initial=0))
+    agent.call("usb_store", data=bytes(places[-1]))  # what was there is not the frame
+    answer: dict[str, Any] = {}
+    planes = []
+    for handle, size, place in zip(handles, sizes, places, strict=False):
+        sent = agent.call("usb_write", handle=handle, size=size, offset=place, through=through)
+        answer = _joined(answer, sent) if answer else sent
+        if sent["stage"] != "done":
+            return answer, [b""]
+        planes.append(agent.call("usb_load", size=size, offset=place))
+    used = zip(planes, raw["frames"][0]["sizes"], strict=True)
+    return answer, [b"".join(plane[:size] for plane, size in used)]
+
+
+def _joined(before: dict[str, Any], sent: dict[str, Any]) -> dict[str, Any]:
+    """Two answers of ``usb_write`` as one: the later one with the DMA of both."""
+    first, second = before["consumer"], sent["consumer"]
+    known = None not in (first["maps"], second["maps"]), None not in (first["bounced"], second["bounced"])
+    consumer = {
+        **second,
+        "maps": first["maps"] + second["maps"] if known[0] else None,
+        "bounced": first["bounced"] + second["bounced"] if known[1] else None,
+    }
+    missing = [*before["missing"], *sent["missing"]]
+    return {**sent, **joined_faults(before, sent), "consumer": consumer, "missing": missing}
 
 
 def _usb_facts(crossing: Crossing) -> VmmFacts:

@@ -10,7 +10,7 @@ from lab.base.errors import BoardError, LabError
 from lab.boards.guest import Guest
 from lab.media import Coded
 from lab.runs.crossings.crossing import Crossing, Shared, copies, in_frame, unsupported
-from lab.runs.crossings.guest_memory import WIDTH, Twin, decode_into, guest_facts, lift, scanout
+from lab.runs.crossings.guest_memory import WIDTH, Twin, decode_into, guest_facts, held_for, lift, scanout
 from lab.sharing import VmmFacts, across, transfers
 
 COLOUR = (0x11, 0x5A, 0xC3, 0x7E)
@@ -27,7 +27,7 @@ def virgl_texture(crossing: Crossing, stream: Coded) -> Shared:
     guest, facts = virgl_guest(crossing)
     if lacking := unsupported(path, facts, crossing.decoder, stream):
         return lacking
-    needs = crossing.needs(stream)
+    needs = crossing.decoder.needs(stream)
     begin = guest.trace_mark()
     crossing.agent.call("vm_display")  # without somebody to show it to the VMM exports no texture
     twins, renderer = [], ""
@@ -38,16 +38,17 @@ def virgl_texture(crossing: Crossing, stream: Coded) -> Shared:
     seen = [_exchange(crossing, guest, twin) for twin in twins]
     canaries = {name: all(one[name] for one in seen) for name in seen[0]}
     raw = crossing.share(stream, handles=[twin.board for twin in twins], allocator=path)
-    [twin] = in_frame(raw, twins)
     frames = None
     if raw["stage"] == "done":
-        frames = [_sample(guest, twin.guest)[: raw["frames"][0]["bytesused"]]]
+        sampled = [_sample(guest, twin.guest) for twin in in_frame(raw, twins)]
+        sizes = raw["frames"][0]["sizes"]
+        frames = [b"".join(plane[:size] for plane, size in zip(sampled, sizes, strict=True))]
     evidence = across(
         raw,
         path,
         frames=frames,
         copies=_transfers(guest, begin, twins),
-        dmabuf=twin.dmabuf,
+        dmabuf=held_for(raw, twins),
         canaries=canaries,
         consumer={"name": "GPU of the guest", "how": f"sampled through {renderer}"},
     )
@@ -93,7 +94,7 @@ def guest_copied(crossing: Crossing, stream: Coded) -> Shared:
     path = "guest-copied"
     guest, facts = virgl_guest(crossing)
     there = guest.agent
-    size = crossing.needs(stream).layout.size
+    size = crossing.decoder.needs(stream).layout.size
     begin = guest.trace_mark()
     options = {"allocator": "virtio-gpu-dumb", "size": size, "width": WIDTH}
     buffer = there.request("allocate", options, timeout=30)
@@ -101,7 +102,7 @@ def guest_copied(crossing: Crossing, stream: Coded) -> Shared:
     there.call("write", handle=buffer["handle"], data=raw["frames"][0]["data"])
     shown = scanout(guest, buffer["handle"], size)
     there.call("gpu_flush", display=shown["display"])
-    frames = [there.call("read", handle=buffer["handle"], size=raw["frames"][0]["bytesused"])]
+    frames = [there.call("read", handle=buffer["handle"], size=len(raw["frames"][0]["data"]))]
     for handle in (shown["display"], buffer["handle"]):
         there.call("free", handle=handle)
     evidence = across(raw, path, frames=frames, copies=copies(guest, begin, [shown["resource"]]))
@@ -114,7 +115,7 @@ def host3d_blob(crossing: Crossing, stream: Coded) -> Shared:
     guest, facts = virgl_guest(crossing)
     if lacking := unsupported(path, facts, crossing.decoder, stream):
         return lacking
-    sizes = crossing.needs(stream).sizes
+    sizes = crossing.decoder.needs(stream).sizes
     begin = guest.trace_mark()
     twins = lift(crossing, sizes, lambda size: guest.agent.call("gpu_host_blob", size=size))
     return crossing.shared(decode_into(crossing, guest, path, stream, twins, begin), facts, stream)
