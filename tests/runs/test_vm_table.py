@@ -45,8 +45,8 @@ TABLE = {
 }
 
 
-WANTED = {"translated": 3, "off": 1}
-"""CAPTURE buffers that the decoder wants; it fills the last one of several."""
+WANTED = {"translated": (3, 2), "off": (1, 1)}
+"""CAPTURE buffers that the decoder wants, of which it fills the last, and dma-bufs of each (NV12M)."""
 
 COMMAND = [sys.executable, "-m", "lab.cli", "run", "vm", "--json", "cells.json", "--iommu"]
 
@@ -82,13 +82,17 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder.parent
 
 
-def wanting(number: int, folder: Path) -> Path:
-    """The same target but that its decoders want ``number`` CAPTURE buffers."""
+def as_meson(folder: Path) -> Path:
+    """The same target but that its decoders want three CAPTURE buffers, each of several dma-bufs."""
     text = load_target("virt-smmu").path.read_text()
-    had = "fwht_decoder: {address_bits: [32, 28]}"
-    assert text.count(had) == 1
-    path = folder / f"virt-smmu-{number}-buffers.yaml"
-    path.write_text(text.replace(had, f"{had[:-1]}, min_buffers: [{number}, {number}]}}"))
+    for had, count, has in (
+        ("address_bits: [32, 28]}", 1, "address_bits: [32, 28], min_buffers: [3, 3], multiplanar: [2, 2]}"),
+        ("raw: [NV12, YU12]", 2, "raw: [NV12M, YUV420M]"),
+    ):
+        assert text.count(had) == count
+        text = text.replace(had, has)
+    path = folder / "as-meson.yaml"
+    path.write_text(text)
     return path
 
 
@@ -98,7 +102,7 @@ def cells(tmp_path_factory: pytest.TempPathFactory, shelf: Path) -> dict[tuple[s
     folder = tmp_path_factory.mktemp("booted")
     on, off = (folder / mode for mode in MODES)
     found = (
-        cells_of(on, "translated", "--no-snapshot", target=wanting(WANTED["translated"], folder)),
+        cells_of(on, "translated", "--no-snapshot", target=as_meson(folder)),
         cells_of(off, "off", "--snapshot", XDG_CACHE_HOME=str(shelf)),
     )
     return {(cell["allocator"], cell["iommu"]["asked"]): cell for run in found for cell in run}
@@ -131,16 +135,17 @@ def test_zero_copy_across_the_boundary_rests_on_both_sides(cells):
 
 
 def test_of_several_buffers_the_consumer_reads_the_one_that_the_frame_is_in(cells):
-    """Zero-copy cells say that it was the right one: here, that it was not the first."""
+    """Zero-copy cells say that it was the right one: here, that it was not the first; and has all planes."""
     decoded = set()
     for (path, mode), cell in cells.items():
         evidence = cell["evidence"]
         for frame in evidence["frames"]:
             decoded.add((path, mode))
             buffers = evidence["buffers"]
-            assert (len(buffers), frame["buffer"]) == (WANTED[mode], WANTED[mode] - 1), path
-            assert evidence["buffer"] == buffers[frame["buffer"]], path
-            assert len({buffer["inode"] for buffer in buffers}) == WANTED[mode], path
+            count, planes = WANTED[mode]
+            assert (frame["buffer"], len(frame["sizes"])) == (count - 1, planes), path
+            assert evidence["buffer"] == buffers[frame["buffer"] * planes], path
+            assert len({buffer["inode"] for buffer in buffers}) == len(buffers) == count * planes, path
     for mode in MODES:
         ran = {path for (path, asked), cell in cells.items() if asked == mode and decodes(cell)}
         assert {path for path, asked in decoded if asked == mode} == ran
