@@ -59,10 +59,12 @@ def get(name: str) -> Coded:
 def least(decoder: Decoder, agent: Agent) -> Coded:
     """One key frame, the smallest that the device takes: a matrix costs as many as it has cells.
 
-    Of FWHT 64x64, which takes two pages at least, the smallest buffer that can be scattered.
+    Of FWHT 64x64, or twice as wide where a frame has a dma-buf for each plane: of which one takes two pages
+    at least, so that it can be scattered.
     """
     if FWHT in decoder.coded:
-        return _sample(64, 64, 1)
+        split = all(CHROMA[fourcc][0] > 1 for fourcc in raw_formats(decoder))
+        return _sample(128 if split else 64, 64, 1)
     return first_frame(_fitting(decoder, agent)[0])
 
 
