@@ -98,15 +98,23 @@ def reserve(count: int) -> int:
 
     ``OSError`` ENOMEM, and the pool as it was, if memory is too fragmented.
     """
+    added = 0
+    while (lacking := count - _free()) > 0:
+        # More than once where pages are in use that had left the pool: they are taken for its new ones.
+        more = _enlarge(lacking)
+        added += more
+        if more < lacking:
+            give_back(added)
+            raise OSError(errno.ENOMEM, f"could not reserve {count} huge pages of 2 MiB")
+    return added
+
+
+def _free() -> int:
+    """Return how many huge pages are free and nobody's."""
     memory = files.meminfo(files.read("/proc/meminfo"))
     if memory.get("Hugepagesize") != HUGE:
         raise UnavailableError("huge pages of this kernel are not 2 MiB")
-    lacking = count - (memory["HugePages_Free"] - memory["HugePages_Rsvd"])
-    added = _enlarge(lacking) if lacking > 0 else 0
-    if added < lacking:
-        give_back(added)
-        raise OSError(errno.ENOMEM, f"could not reserve {count} huge pages of 2 MiB")
-    return added
+    return memory["HugePages_Free"] - memory["HugePages_Rsvd"]
 
 
 def grow(count: int) -> int:
