@@ -234,8 +234,9 @@ class Experiment:
             if len(self.targets) < len(self.own):
                 there = len(self.targets)
                 raise OSError(errno.EINVAL, f"the decoder wants {len(self.own)} buffers, {there} are there")
-            if (room := min(buffer.size for buffer in self.targets)) < max(self.planes):
-                raise OSError(errno.EMSGSIZE, f"a frame needs {max(self.planes)} bytes, a buffer has {room}")
+            for buffer, size in zip(self.targets, self.planes * self.count, strict=False):
+                if buffer.size < size:
+                    raise OSError(errno.EMSGSIZE, f"a frame needs {size} bytes, a buffer has {buffer.size}")
         else:
             self.targets = self.own
         self.stage = "import"
