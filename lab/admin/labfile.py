@@ -47,7 +47,7 @@ class Coordinator(Strict):
     def _address(cls, value: str) -> str:
         host, _, port = value.rpartition(":")
         if not host or not port.isdigit() or not 0 < int(port) < 65536:
-            raise ValueError(f"'{value}' is no HOST:PORT")
+            raise ValueError(f"'{value}' is not HOST:PORT")
         return value
 
     @property
@@ -250,7 +250,7 @@ class _Reader:
                 raise self.error(at, "a match with a name is one pair, PATTERN: NAME")
             pattern, rename = next(iter(one.items())) if isinstance(one, dict) else (one, "")
             if not 2 <= pattern.count("/") <= 3:
-                raise self.error(at, f"'{pattern}' is no match", "EXPORTER/GROUP/CLASS[/NAME]")
+                raise self.error(at, f"'{pattern}' is not a match", "EXPORTER/GROUP/CLASS[/NAME]")
             if pattern in [match.pattern for match in found]:
                 raise self.error(at, f"the match '{pattern}' stands twice")
             found.append(Match(pattern, rename))

@@ -16,7 +16,7 @@ def seconds(text: str) -> float:
     """``1h30m`` as 5400.0. Raises ConfigError; a bare number says no unit, and is none."""
     found = WRITTEN.fullmatch(text.strip())
     if not text.strip() or found is None:
-        raise ConfigError(f"'{text}' is no span of time", hint="write 90s, 30m, 2h or 1h30m")
+        raise ConfigError(f"'{text}' is not a span of time", hint="write 90s, 30m, 2h or 1h30m")
     if max(map(len, filter(None, found.groups())), default=0) > DIGITS:
         raise ConfigError(f"'{text}' is longer than anything lasts", hint="write 90s, 30m, 2h or 1h30m")
     numbers = [int(number or 0) for number in found.groups()]

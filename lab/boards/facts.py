@@ -33,7 +33,7 @@ def version(release: str) -> tuple[int, int]:
     """Major and minor number of a kernel's release ("6.12.107+deb13-arm64") or series, to compare them."""
     found = re.match(r"(\d+)\.(\d+)", release)
     if found is None:
-        raise ValueError(f"'{release}' is no kernel version")
+        raise ValueError(f"'{release}' is not a kernel version")
     return int(found[1]), int(found[2])
 
 

@@ -232,6 +232,6 @@ def tags(words: list[str]) -> dict[str, str]:
     for word in words:
         key, equals, value = word.partition("=")
         if not equals or not key or not value:
-            raise ConfigError(f"'{word}' is no TAG=VALUE", hint=f"name={word} means the place of that name")
+            raise ConfigError(f"'{word}' is not TAG=VALUE", hint=f"name={word} means the place of that name")
         found[key] = value
     return found

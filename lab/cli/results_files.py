@@ -51,7 +51,7 @@ def export(
 
     writers = {"junit": write_junit, "json": write_json}
     if form not in (*writers, "kcidb"):
-        raise ConfigError(f"'{form}' is no format", hint="kcidb, junit or json")
+        raise ConfigError(f"'{form}' is not a format", hint="kcidb, junit or json")
     with Store(store_path(store), create=False) as kept:
         outcome = kept.outcome(kept.find(run))
     if form != "kcidb":

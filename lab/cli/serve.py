@@ -46,7 +46,7 @@ def serve(
 
     host, _, port = listen.rpartition(":")
     if not host or not port.isdigit() or int(port) > 65535:
-        raise ConfigError(f"'{listen}' is no HOST:PORT", hint="--listen 127.0.0.1:8080")
+        raise ConfigError(f"'{listen}' is not HOST:PORT", hint="--listen 127.0.0.1:8080")
     token = _token(token_file)
     settings = Settings(store_path(store), results, coordinator_address(coordinator), token)
     config = uvicorn.Config(

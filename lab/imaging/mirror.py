@@ -30,7 +30,7 @@ def choose(setting: str | None = None) -> str:
     if asked:
         if not SCHEMES.match(asked):
             raise ConfigError(
-                f"'{asked}' is no mirror address", hint=f"--mirror or {SETTING}=http://HOST/debian"
+                f"'{asked}' is not a mirror address", hint=f"--mirror or {SETTING}=http://HOST/debian"
             )
         return asked.rstrip("/") + "/"
     found = from_targets(_index_targets(), _os_release()) or _mmdebstrap_default()

@@ -58,7 +58,7 @@ def machine(data: Mapping[str, Any], *, error: Callable[[Location, str], ConfigE
         elif first["type"] == "missing":
             message = f"key '{location[-1]}' is missing"
         elif first["type"] == "string_pattern_mismatch" and location[-1] == "memory":
-            message = f"'{first['input']}' is no size, such as 3G or 512M"
+            message = f"'{first['input']}' is not a size, such as 3G or 512M"
         else:
             message = first["msg"]
         raise error(location, message) from None

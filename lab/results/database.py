@@ -41,7 +41,7 @@ def url_of(where: str | Path) -> URL:
             raise ConfigError(f"result store {shown(url)}: neither SQLite nor PostgreSQL")
         url.get_dialect()
     except (ArgumentError, NoSuchModuleError, ValueError) as error:
-        raise ConfigError(f"'{where}' is no URL of a database", hint=str(error).partition("\n")[0]) from None
+        raise ConfigError(f"'{where}' is not a database URL", hint=str(error).partition("\n")[0]) from None
     if url.get_backend_name() == "sqlite" and not url.database:
         raise ConfigError(f"'{where}' names no file", hint="sqlite:////path/of/file")
     return url

@@ -168,13 +168,13 @@ def news(result: Judged) -> str:
 
 def _problem(kind: str, state: str, iommu: str) -> str:
     if kind not in KINDS:
-        return f"'{kind}' is no kind of expectation: {', '.join(KINDS)}"
+        return f"'{kind}' is not a kind of expectation: {', '.join(KINDS)}"
     if kind == "fail" and state not in STATES:
-        return f"'{state}' is no way to fail: {', '.join(STATES)}"
+        return f"'{state}' is not a way to fail: {', '.join(STATES)}"
     if kind != "fail" and state != NO_STATE:
         return f"a {kind} has no state: write {NO_STATE}"
     if iommu != ANY and iommu not in set(IommuMode):
-        return f"'{iommu}' is no IOMMU mode: {', '.join(IommuMode)} or {ANY}"
+        return f"'{iommu}' is not an IOMMU mode: {', '.join(IommuMode)} or {ANY}"
     return ""
 
 

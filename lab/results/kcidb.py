@@ -37,7 +37,7 @@ _LISTS = ("checkouts", "builds", "tests", "issues", "incidents")
 def report(outcome: Outcome, origin: str = ORIGIN) -> dict[str, Any]:
     """The report of a run: a test per cell, and one per figure of it. Raises ConfigError."""
     if not _ORIGIN.fullmatch(origin):
-        raise ConfigError(f"'{origin}' is no origin for KCIDB", hint="small letters, digits and _ only")
+        raise ConfigError(f"'{origin}' is not an origin for KCIDB", hint="small letters, digits and _ only")
     lists: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in _LISTS}
     for cell in outcome.cells:
         for name, item in _objects(cell, outcome, origin):

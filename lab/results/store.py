@@ -175,7 +175,7 @@ class Store:
         decoder, place, image, kernel or vmm. Of ``query`` only filters on the same part of a result count.
         """  # fmt: skip
         if name not in FIELDS:
-            raise ConfigError(f"'{name}' is nothing that results are told apart by", hint=", ".join(FIELDS))
+            raise ConfigError(f"'{name}' is not a field of results", hint=", ".join(FIELDS))
         with self._read() as connection:
             return [str(value) for value in connection.scalars(values_of(name, query or Query()))]
 

@@ -89,5 +89,5 @@ def parse_modes(text: str | None, target: Target) -> list[IommuMode]:
             modes.append(target.mode(IommuMode(word.strip())))
         except ValueError:
             known = ", ".join(IommuMode)
-            raise ConfigError(f"'{word}' is no IOMMU mode", hint=f"one of {known}") from None
+            raise ConfigError(f"'{word}' is not an IOMMU mode", hint=f"one of {known}") from None
     return list(dict.fromkeys(modes))

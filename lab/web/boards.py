@@ -128,7 +128,7 @@ class Boards:
     def power(self, name: str, action: str) -> str:
         """Switch the board of a lease that was made on this machine. Raises ConfigError and LabError."""
         if action not in POWER:
-            raise ConfigError(f"'{action}' is no power action", hint=", ".join(POWER))
+            raise ConfigError(f"'{action}' is not a power action", hint=", ".join(POWER))
         note = self._note(name)
         with connect(self.address) as session:
             lease = session.adopt(note)

@@ -37,9 +37,9 @@ def compared(store: Store, asked: QueryParams) -> Asked:
     known = tuple(value for name in ("target", "soc", "kernel") for value in store.values(name))[:60]
     try:
         if by and by not in DIMENSIONS:
-            raise ConfigError(f"'{by}' is nothing that results are told apart by")
+            raise ConfigError(f"'{by}' is not a field of results")
         if iommu not in MODES:
-            raise ConfigError(f"'{iommu}' is no IOMMU mode")
+            raise ConfigError(f"'{iommu}' is not an IOMMU mode")
         if len(names.split()) > MOST:
             raise ConfigError(f"more than {MOST} columns")
         found = comparison(store, Request(names=tuple(names.split()), by=by, iommu=iommu))

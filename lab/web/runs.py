@@ -122,4 +122,4 @@ def key_of(target: str, iommu: str, test: str) -> CellKey:
     try:
         return CellKey(target, IommuMode(iommu), test)
     except ValueError:
-        raise ConfigError(f"'{iommu}' is no IOMMU mode") from None
+        raise ConfigError(f"'{iommu}' is not an IOMMU mode") from None

@@ -131,7 +131,7 @@ def test_what_the_pipelines_promise():
         (["ci", "gitlab", "--soc", "a'b"], '"a\'b" cannot stand in a pipeline'),
         (
             ["ci", "gitlab", "--soc", "a", "--wait", "90"],
-            "'90' is no span of time: write 90s, 30m",
+            "'90' is not a span of time: write 90s, 30m",
         ),
         (["ci", "gitlab", "--soc", "a", "bord"], "unknown suite 'bord'"),
     ],

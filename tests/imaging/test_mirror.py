@@ -18,7 +18,7 @@ def test_the_setting_comes_first(monkeypatch):
 
 @pytest.mark.parametrize("address", ["mirror.example", "http://", "ssh://host/debian", "http://a b/"])
 def test_a_setting_that_is_no_address(address):
-    with pytest.raises(ConfigError, match="no mirror address"):
+    with pytest.raises(ConfigError, match="not a mirror address"):
         mirror.choose(address)
 
 

@@ -19,8 +19,8 @@ GOOD = {"machine": "virt", "cpu": "max", "memory": "3G"}
     ("change", "says"),
     [
         ({"memroy": "3G"}, "virtual.memroy: unknown key 'memroy' (known: machine, cpu, smp, memory,"),
-        ({"memory": "3 GB"}, "virtual.memory: '3 GB' is no size"),
-        ({"memory": "0G"}, "virtual.memory: '0G' is no size"),
+        ({"memory": "3 GB"}, "virtual.memory: '3 GB' is not a size"),
+        ({"memory": "0G"}, "virtual.memory: '0G' is not a size"),
         ({"memory": 3}, "virtual.memory: "),
         ({"smp": 0}, "virtual.smp: "),
         ({"smp": "two"}, "virtual.smp: "),

@@ -63,10 +63,10 @@ def test_a_line_says_what_is_known_and_where_it_stands() -> None:
     ("line", "problem"),
     [
         ("nonsense", "not KIND STATE IOMMU TEST"),
-        (lines(f"fails corrupt off {TEST}"), "'fails' is no kind"),
-        (lines(f"fail green off {TEST}"), "'green' is no way to fail"),
+        (lines(f"fails corrupt off {TEST}"), "'fails' is not a kind"),
+        (lines(f"fail green off {TEST}"), "'green' is not a way to fail"),
         (lines(f"skip corrupt off {TEST}"), "a skip has no state"),
-        (lines(f"flake - onn {TEST}"), "'onn' is no IOMMU mode"),
+        (lines(f"flake - onn {TEST}"), "'onn' is not an IOMMU mode"),
         (f"skip - off {TEST} -- because", "no link"),
         (f"skip - off {TEST} -- because of {NO_LINK}", "no link"),
         (f"skip - off {TEST} --  {LINK}", "no reason"),

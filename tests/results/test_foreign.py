@@ -153,10 +153,10 @@ BOMB = """<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "
         ("- &a [x]\n- *a\n", "lava", "YAML with aliases: refused"),
         ("- " * 100 + "x", "lava", "YAML nested"),
         ('{"tests": []}', "", "it has no tests"),
-        ('{"tests": {"a": 1}}', "igt", "is no object"),
+        ('{"tests": {"a": 1}}', "igt", "is not an object"),
         ("hello", "", "its format is not known"),
         ("hello", "v4l2-compliance", "no test of v4l2-compliance"),
-        ("hello", "tap", "'tap' is no format"),
+        ("hello", "tap", "'tap' is not a format"),
         ("", "", "its format is not known"),
     ],
 )

@@ -101,5 +101,5 @@ def test_what_is_no_report_of_ours_is_refused() -> None:
     document["tests"][0]["misc"]["sharelab"]["attempt"] = -1
     with pytest.raises(ConfigError, match="attempts count from 1"):
         contents(document)
-    with pytest.raises(ConfigError, match="no origin"):
+    with pytest.raises(ConfigError, match="not an origin"):
         report(Outcome.of([]), "My-Lab")

@@ -38,7 +38,7 @@ def test_modes_come_from_the_option_or_the_target():
 
 
 @pytest.mark.parametrize(
-    ("text", "words"), [("on", "no IOMMU mode.*translated"), ("lazy", "virt-cma has no IOMMU mode.*off")]
+    ("text", "words"), [("on", "not an IOMMU mode.*translated"), ("lazy", "virt-cma has no IOMMU mode.*off")]
 )
 def test_a_wrong_mode_names_the_right_ones(text, words):
     with pytest.raises(ConfigError, match=words):

@@ -75,7 +75,7 @@ def _resolved(store: Store, request: Request) -> tuple[str, tuple[str, ...]]:
     if request.by == "date" or (not request.by and names and all(_day(name) for name in names)):
         for name in names:
             if _day(name) is None:
-                raise ConfigError(f"'{name}' is no date", hint="2026-11-22, say")
+                raise ConfigError(f"'{name}' is not a date", hint="2026-11-22, say")
         return "date", names
     if request.by:
         if names:

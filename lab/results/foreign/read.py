@@ -53,7 +53,7 @@ def _read(path: Path, origin: Origin, form: str) -> LogContents:
     if len(data) > MAX_BYTES:
         raise ConfigError(f"larger than {MAX_BYTES >> 20} MiB: refused")
     if form and form not in (*FORMATS, "kcidb"):
-        raise ConfigError(f"'{form}' is no format", hint=", ".join([*FORMATS, "kcidb"]))
+        raise ConfigError(f"'{form}' is not a format", hint=", ".join([*FORMATS, "kcidb"]))
     form = form or _form_of(data)
     origin = replace(origin, tool=origin.tool or form)
     if form == "kcidb":

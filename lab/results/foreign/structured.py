@@ -45,7 +45,7 @@ def igt(data: bytes) -> Iterator[Case]:
         raise ConfigError("no results.json of IGT: it has no tests")
     for name, test in tests.items():
         if not isinstance(test, dict):
-            raise ConfigError(f"no results.json of IGT: test '{name[:80]}' is no object")
+            raise ConfigError(f"no results.json of IGT: test '{name[:80]}' is not an object")
         word = str(test.get("result", "")).lower()
         times = test.get("time")
         times = times if isinstance(times, dict) else {}
