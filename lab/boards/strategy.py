@@ -141,7 +141,7 @@ class SharelabStrategy(Strategy):  # type: ignore[misc]
         return Path(self.target.env.config.get_image_path(name))
 
     def force(self, status: Status | str) -> None:
-        """Take the board as being in ``status`` already; nothing is switched."""
+        """Take the board as being in ``status`` already, and in the asked mode; nothing is switched."""
         wanted = status if isinstance(status, Status) else Status[status]
         drivers = {
             Status.off: [self.power],
@@ -154,6 +154,7 @@ class SharelabStrategy(Strategy):  # type: ignore[misc]
         for driver in drivers[wanted]:
             self.target.activate(driver)
         self.status = wanted
+        self.booted = self.mode if wanted in (Status.linux, Status.vm) else None
 
     def _vm(self, on: bool) -> None:
         if on:

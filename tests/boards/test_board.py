@@ -55,6 +55,16 @@ def test_unknown_mode_leaves_the_board_alone(board):
     assert board.mode is IommuMode.OFF
 
 
+def test_a_board_that_is_taken_as_booted_is_not_booted_again(board):
+    board.boot(IommuMode.OFF)
+    boot_id = board.agent.call("hello")["boot_id"]
+    strategy = board._strategy
+    strategy.status, strategy.booted = type(strategy.status).unknown, None  # as labgrid-client begins
+    strategy.force("linux")
+    strategy.transition("linux")
+    assert board.agent.call("hello")["boot_id"] == boot_id
+
+
 def test_error_on_the_board_carries_errno(board):
     board.boot(IommuMode.OFF)
     with pytest.raises(CallError) as caught:
