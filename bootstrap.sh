@@ -80,7 +80,8 @@ if ! { grep -qxF "$want$extra" "$stamp" 2>/dev/null || grep -qxF "${want}[dev]" 
     [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
     quiet=--quiet
     [ -t 2 ] && quiet=--no-color # a person sees pip's own progress
-    "$venv/bin/python" -m pip install $quiet --disable-pip-version-check --editable "$root$extra" >&2 ||
+    # What is imported is compiled then; pip would compile all there is.
+    "$venv/bin/python" -m pip install $quiet --no-compile --disable-pip-version-check --editable "$root$extra" >&2 ||
         die "pip failed; is the package index reachable?"
     printf '%s\n' "$want$extra" >"$stamp"
 fi
