@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from typing import Annotated
@@ -31,6 +32,33 @@ def spread(workers: int) -> list[str]:
     return ["-n", str(workers), "--no-loadscope-reorder"]
 
 
+def linted() -> list[str]:
+    """Run the linters side by side, print what they said; the names of those that failed."""
+    environment = {**os.environ, "MYPY_CACHE_DIR": str(dirs.cache() / "mypy")}  # a fresh clone has it, too
+    running = [
+        (
+            name,
+            subprocess.Popen(
+                [sys.executable, *command],
+                cwd=dirs.root(),
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            ),
+        )
+        for name, command in LINTERS
+    ]
+    failed = []
+    for name, process in running:
+        said, _ = process.communicate()
+        err.print(f"{name:8} {'ok' if process.returncode == 0 else 'FAILED'}")
+        if process.returncode:
+            failed.append(name)
+            err.print(said)
+    return failed
+
+
 def own_checks(
     pytest_args: Annotated[list[str] | None, typer.Argument(help="Passed on to pytest.")] = None,
     lint: Annotated[bool, typer.Option(help="Run ruff, mypy and the import contract first.")] = True,
@@ -51,15 +79,7 @@ def own_checks(
         import mypy  # noqa: F401
     except ImportError:
         raise ConfigError("the development tools are missing", hint="run ./bootstrap.sh test") from None
-    failed = []
-    for name, command in LINTERS if lint else ():
-        done = subprocess.run(
-            [sys.executable, *command], cwd=dirs.root(), text=True, capture_output=True, check=False
-        )
-        err.print(f"{name:8} {'ok' if done.returncode == 0 else 'FAILED'}")
-        if done.returncode:
-            failed.append(name)
-            err.print(done.stdout + done.stderr)
+    failed = linted() if lint else []
     workers = jobs or (1 if pytest_args else JOBS)
     code = subprocess.run(
         [
