@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -72,7 +73,10 @@ class Task:
 
 @contextmanager
 def task(name: str, total: float | None = None) -> Iterator[Task]:
-    """Show ``name`` with a bar while the body runs; where stderr is no terminal, one line at the end."""
+    """Show ``name`` with a bar while the body runs.
+
+    Where stderr is no terminal, a line when it has run for two seconds, and for all one at the end.
+    """
     started = time.monotonic()
     if err.is_terminal:
         columns = (
@@ -85,7 +89,12 @@ def task(name: str, total: float | None = None) -> Iterator[Task]:
         with Progress(*columns, console=err, transient=True) as progress:
             yield Task(progress, progress.add_task(name, total=total, detail=""))
     else:
-        yield Task(None, None)
+        begun = threading.Timer(2, err.print, [Text.assemble(name, ("  ...", "dim"))])
+        begun.start()
+        try:
+            yield Task(None, None)
+        finally:
+            begun.cancel()
     seconds = time.monotonic() - started
     if seconds >= 2:
         err.print(Text.assemble(name, (f"  {seconds:.1f} s", "dim")))
