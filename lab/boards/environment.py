@@ -115,11 +115,16 @@ def binds(driver: str, offered: Iterable[str]) -> bool:
     return any({name, f"Network{name}", f"Remote{name}"} & wanted for name in offered)
 
 
-class _Raw(yaml.SafeLoader):
+# libyaml where PyYAML was built with it: reading and writing are on the way to each boot.
+_Loads: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_Dumps: type[yaml.SafeDumper] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+
+class _Raw(_Loads):  # type: ignore[misc, valid-type]
     """Keeps labgrid's ``!template`` scalars apart from plain ones."""
 
 
-class _Dumper(yaml.SafeDumper):
+class _Dumper(_Dumps):  # type: ignore[misc, valid-type]
     """Writes them as they were."""
 
 

@@ -51,11 +51,13 @@ def main() -> int:
         return 0
     gc.set_threshold(20_000, 20, 20)  # as in lab.cli: what imports make is no garbage
     events = EventWriter(int(sys.argv[1]))
-    # First what a rack needs, then labgrid: it is imported while the rack starts.
+    # First what a rack needs, then labgrid, while the order is waited for and the rack starts.
+    from lab.boards.board import preload
     from lab.boards.target import load_target
     from lab.runs.lab import Lab, place_from_environment
     from lab.runs.request import parse_modes
 
+    preload()
     if (order := _line()) is None:  # `lab run` had no use for it
         return 0
     with ExitStack() as stack:
