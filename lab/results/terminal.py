@@ -111,10 +111,13 @@ class _Pen:
         ]
         widest = max(cell_len(self.say(row.label)) for row in rows) + _GAP
         title = self.title(block)
-        label = max(min(max(widest, len(title) + _GAP), self.width - 1 - sum(columns)), _LABEL_AT_LEAST)
-        room = self.width - 1 - label - sum(columns)
+        free = self.width - 1 - sum(columns)
+        wanted = max(widest, len(title) + _GAP)
         notes = [row for row in (*block.shares, *block.across) if row.note]
-        beside = all(cell_len(row.note) <= room for row in notes)
+        beside = all(cell_len(row.note) <= free - wanted for row in notes)
+        if not beside:
+            free += _GAP  # nothing stands behind the last column
+        label = max(min(wanted, free), _LABEL_AT_LEAST)
         line = Text(" " + self.fit(title, label), style="bold")
         line.append("".join(mode.ljust(column) for mode, column in zip(block.modes, columns, strict=True)))
         yield _line(line)
