@@ -248,6 +248,8 @@ from pathlib import Path
 from lab.results.store import Store
 url, *logs = sys.argv[1:]
 with Store(url) as store:
+    print("open", flush=True)
+    sys.stdin.readline()
     for log in logs:
         done = store.ingest(Path(log), retry=60)
         assert not done.problems, done
@@ -281,7 +283,15 @@ def test_two_machines_write_while_the_server_restarts(tmp_path: Path) -> None:
                 words = [sys.executable, "-c", WRITER, url, *map(str, order)]
                 command_line = [*network(machine), *words]
                 pipe = subprocess.PIPE
-                writers.append(subprocess.Popen(command_line, stdout=pipe, stderr=pipe, bufsize=0))
+                writers.append(
+                    subprocess.Popen(command_line, stdin=pipe, stdout=pipe, stderr=pipe, bufsize=0)
+                )
+            for writer in writers:  # to open a store is not tried again: both have it before the server goes
+                assert writer.stdout is not None
+                assert writer.stdout.readline() == b"open\n"
+            for writer in writers:
+                assert writer.stdin is not None
+                writer.stdin.write(b"go\n")
             new = 0
             for writer, mode in zip(writers, ("immediate", "fast"), strict=True):
                 assert writer.stdout is not None
