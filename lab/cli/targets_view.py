@@ -11,6 +11,7 @@ from lab.base import ui
 from lab.boards import formats, uboot, variants
 from lab.boards.facts import Decoder
 from lab.boards.target import Target
+from lab.cli.bench import bench_of
 
 Line = tuple[str, str]
 """Label, empty where the one above goes on, and text."""
@@ -40,8 +41,6 @@ def asked(name: str, coordinator: str | None) -> tuple[Target, dict[str, Any]]:
     Returns its target, and its decoders as they are: device -> what the agent found (``node``, ``driver``,
     ``mplane``, ``formats``). Raises ConfigError for another name, LabError where the board does not boot.
     """
-    from lab.cli.bringup import bench_of
-
     with bench_of(name, coordinator) as bench:
         with ui.task(f"board {bench.name}"):
             bench.boot(bench.target.default_modes[0])
