@@ -15,14 +15,14 @@ from types import TracebackType
 
 from lab.base.errors import ConfigError, LabError
 from lab.places import loop, notes
-from lab.places.address import coordinator_address
+from lab.places.address import coordinator_address, nobody_there
 from lab.places.held import Lease
 from lab.places.inventory import Inventory
 from lab.places.lease import release
 from lab.places.model import LEASE, LeaseLostError, Waiting
 from lab.places.queue import Seeker, Wish
 from lab.places.retake import take_again
-from lab.places.wire import Wire
+from lab.places.wire import Wire, unanswered
 
 UNFIT_FOR_NAME = re.compile(r"[^A-Za-z0-9_.@+-]+")
 
@@ -38,6 +38,8 @@ def connect(address: str | None = None, *, user: str | None = None) -> Session:
     host = os.environ.get("LG_HOSTNAME") or socket.gethostname()
     name = user or os.environ.get("LG_USERNAME") or login_name()
     clean_host, clean_name = (UNFIT_FOR_NAME.sub("-", word) for word in (host, name))
+    if nobody_there(address):
+        raise unanswered(coordinator_address(address))
     return Session(coordinator_address(address), f"{clean_host}/{clean_name}.{secrets.token_hex(2)}")
 
 

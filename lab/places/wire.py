@@ -53,6 +53,11 @@ class RefusedError(LabError):
     """The coordinator answered, and said no."""
 
 
+def unanswered(address: str) -> LabError:
+    """What is said where there is no coordinator."""
+    return LabError(f"no labgrid coordinator answers at {address}", hint=HINT)
+
+
 class Wire:
     """One connection to a coordinator, under one identity ``host/user``."""
 
@@ -82,7 +87,7 @@ class Wire:
         self.start()
         if not await self.wait_online(timeout):
             await self.close()
-            raise LabError(f"no labgrid coordinator answers at {self.address}", hint=HINT)
+            raise unanswered(self.address)
 
     def start(self) -> None:
         """Connect as soon as a coordinator is there."""
