@@ -20,6 +20,7 @@ from lab.admin.exported import exported_class
 from lab.base import classes, yamlfile
 from lab.base.errors import ConfigError
 from lab.base.yamlfile import Strict
+from lab.boards.target import names_file
 
 LISTEN = "127.0.0.1:20408"
 LOCAL = "localhost"
@@ -77,7 +78,8 @@ class Exporter(Strict):
 
 
 class PlaceEntry(Strict):
-    """One board. ``target`` names a file in ``targets/``; ``matches``: the resources that belong to it.
+    """One board. ``target`` names a file in ``targets/``, or is the path of one from this file's folder;
+    ``matches``: the resources that belong to it.
 
     Without ``matches`` these are the groups that are called like the place. An empty list makes a
     place that is a lock and nothing else.
@@ -223,6 +225,9 @@ class _Reader:
         return WantedPlace(name, tags, matches)
 
     def _target(self, place: str, target: str) -> dict[str, str]:
+        """The tags by which a target is known. A file, not yet one of ``targets/``, lies beside the lab's."""
+        if names_file(target):  # whole, for commands are given in any folder
+            target = str(self.path.resolve().parent / target)
         try:
             return {"target": target, "soc": self.soc_of(target)}
         except ConfigError as error:

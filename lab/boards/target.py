@@ -288,13 +288,18 @@ def names() -> list[str]:
     return sorted(path.stem for path in folder().glob("*.yaml"))
 
 
+def names_file(name: str) -> bool:
+    """Whether ``name`` is a target file's, and not that of a target of this checkout."""
+    return name.endswith(".yaml") or len(Path(name).parts) != 1
+
+
 def load_target(name: str | Path) -> Target:
     """Read the target called ``name``, or the target file ``name`` if that is a path or ends in .yaml.
 
     Raises ConfigError: no such target, or file, line and key of what is wrong in it.
     """
     path = Path(name)
-    if isinstance(name, str) and path.suffix != ".yaml" and len(path.parts) == 1:
+    if isinstance(name, str) and not names_file(name):
         path = folder() / f"{name}.yaml"
         if not dirs.there(path):
             raise ConfigError(f"unknown target '{name}'", hint=f"known: {', '.join(names())}")

@@ -60,6 +60,18 @@ def test_places_as_the_coordinator_is_to_have_them(tmp_path: Path):
     assert seat.matches == ()
 
 
+def test_a_target_that_is_a_file_lies_beside_the_labs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Whoever reserves the place may be in another folder: the tag has the whole path."""
+    (tmp_path / "lab").mkdir()
+    virtual = (dirs.root() / "targets" / "virt-smmu.yaml").read_text()
+    (tmp_path / "lab" / "new.yaml").write_text(virtual.replace("soc: qemu-virt", "soc: new"))
+    (tmp_path / "lab" / "lab.yaml").write_text("places: {a: {target: new.yaml}, b: {target: ./new.yaml}}\n")
+    monkeypatch.chdir(tmp_path)
+    found = load(Path("lab/lab.yaml"), lambda target: load_target(target).soc).places
+    for place in found:
+        assert place.tags == {"target": str(tmp_path / "lab" / "new.yaml"), "soc": "new"}
+
+
 def test_machines_and_hostnames(tmp_path: Path):
     found = read(tmp_path)
     assert found.machines == ["server", "shelf1"]
