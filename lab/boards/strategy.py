@@ -22,7 +22,7 @@ from labgrid.step import step
 from labgrid.strategy import Strategy, StrategyError
 
 from lab.base.words import IommuMode
-from lab.boards import fastboot, uboot, variants
+from lab.boards import fastboot, served, uboot, variants
 from lab.boards.devicetree import DeviceTree
 from lab.boards.driver import ssh_destination
 from lab.boards.target import Target, load_target
@@ -232,9 +232,9 @@ class SharelabStrategy(Strategy):  # type: ignore[misc]
         *first, last = uboot.boot_lines(
             self.facts.boot,
             setup,
-            kernel=self.tftp.stage(str(self.boot_file("kernel"))),
-            initrd=self.tftp.stage(str(self.boot_file("initrd"))),
-            tree=None if tree is None else self.tftp.stage(str(tree)),
+            kernel=served.offer(self.tftp, self.boot_file("kernel")),
+            initrd=served.offer(self.tftp, self.boot_file("initrd")),
+            tree=None if tree is None else served.offer(self.tftp, tree),
             root=self._network_root(),
             edits=variants.commands(edit, self.facts.decoders) if edit and edit.by == "u-boot" else (),
         )
@@ -254,7 +254,7 @@ class SharelabStrategy(Strategy):  # type: ignore[misc]
             raise StrategyError("the root file system comes by HTTP, and the place offers no HTTPProvider")
         self.target.activate(self.http)
         path = self.boot_file("root")
-        return uboot.NetworkRoot(self.http.stage(str(path)), path.stat().st_size)
+        return uboot.NetworkRoot(served.offer(self.http, path), path.stat().st_size)
 
     def _tree(self, mode: IommuMode) -> Path | None:
         """The device tree that is sent to the board; None where it has its own.

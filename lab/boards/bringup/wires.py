@@ -14,6 +14,7 @@ import pexpect
 
 from lab.boards.bringup.bench import Bench, printable
 from lab.boards.bringup.step import RedError, Step
+from lab.boards.served import offer
 
 QUIET = 1.5
 """Seconds that a board without power is listened to."""
@@ -91,7 +92,7 @@ def network(bench: Bench) -> str:
     with tempfile.TemporaryDirectory(prefix="lab-") as folder:
         sample = Path(folder) / f"{bench.target.name}.sample"
         sample.write_bytes(os.urandom(SAMPLE))
-        staged = tftp.stage(str(sample))
+        staged = offer(tftp, sample)
         lines, _, status = strategy.uboot.run(f"tftpboot {boot.kernel} {staged}", timeout=limit)
     if status or f"Bytes transferred = {SAMPLE} " not in " ".join(lines):
         said = next((line.strip() for line in lines if "error" in line.lower()), _last(lines))
