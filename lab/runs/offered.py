@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from lab.base.errors import LabError
 from lab.boards import environment
 from lab.rack.keys import boot_files, of_user
 from lab.rack.machine import machine
@@ -37,7 +38,8 @@ PLAIN_DRIVERS: dict[str, str] = {
 def place_environment(target: Target, place: str, directory: Path, image: Image | None) -> Path:
     """Write the labgrid environment for the board at ``place``, which LG_PLACE names; with this user's keys.
 
-    Raises ConfigError for a place that is not there, LabError where no coordinator answers.
+    Raises ConfigError for a place that is not there, LabError where no coordinator answers, and what
+    `served_here` raises.
     """
     from lab.places import connect  # gRPC: not for a board of a rack of our own
 
@@ -51,7 +53,7 @@ def place_environment(target: Target, place: str, directory: Path, image: Image 
         image=image,
         keyfile=keys.client,
         boot_files=files,
-        served=served_here(found),
+        served=served_here(found, to_boot=image is not None),
         drivers=gear(target, found.resources),
         dtb=own_tree(target, image, directory),
     )
@@ -111,19 +113,25 @@ def plain_environment(place: Place, directory: Path) -> Path:
     return path
 
 
-def served_here(place: Place) -> dict[str, dict[str, str]]:
+def served_here(place: Place, *, to_boot: bool) -> dict[str, dict[str, str]]:
     """TFTPProvider and HTTPProvider -> arguments, for servers of ``place`` that serve our folders.
 
     labgrid's exporter makes a RemoteTFTPProvider of every TFTPProvider, and its driver copies files to
-    that over ssh, even to the machine that it runs on.
+    that over ssh, even to the machine that it runs on. Raises LabError for a folder that cannot be used
+    ``to_boot``.
     """
     found = {}
     for kind in ("TFTPProvider", "HTTPProvider"):
         offered = place.resources.get(f"Remote{kind}")
-        if offered is None:
+        if offered is None or str(offered["host"]) not in (*HERE, socket.gethostname(), socket.getfqdn()):
             continue
         folder = str(offered["internal"])
-        here = str(offered["host"]) in (*HERE, socket.gethostname(), socket.getfqdn())
-        if here and os.access(folder, os.W_OK | os.X_OK):
+        if os.access(folder, os.W_OK | os.X_OK):
             found[kind] = {"internal": folder, "external": str(offered["external"])}
+        elif to_boot:
+            what = "cannot be written by you" if Path(folder).is_dir() else "is not there"
+            raise LabError(
+                f"place {place.name}: the {kind}'s folder {folder} {what}",
+                hint=f"sudo install -d -o $USER {folder}",
+            )
     return found

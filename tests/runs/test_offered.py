@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from labgrid import Environment
 from labgrid.strategy import StrategyError
 
+from lab.base.errors import LabError
 from lab.boards import load_target
 from lab.boards.devicetree import DeviceTree
 from lab.imaging import Image
 from lab.imaging.kernels import Kernels
-from lab.runs.offered import gear, own_tree
+from lab.places import Health, Place
+from lab.runs.offered import gear, own_tree, served_here
 
 USUAL = {
     "NetworkSerialPort": {"host": "127.0.0.1", "port": 2, "protocol": "raw"},
@@ -89,6 +93,20 @@ def test_a_root_file_system_needs_a_place_that_serves_it(rock, tmp_path):
     assert (root.url, root.size) == ("http://10.0.0.1/lab/squashfs", len("squashfs"))
     joined = (tmp_path / f"{rock.name}.initrd").read_bytes()
     assert joined == b"initrd\0\0drivers\0"
+
+
+def test_a_folder_of_this_machine_that_is_not_there_is_named_before_a_boot(tmp_path):
+    """Not by the ssh that labgrid's driver would try. A console does without."""
+    www = tmp_path / "www"
+    offered = {"RemoteHTTPProvider": WEB["RemoteHTTPProvider"] | {"internal": f"{www}/"}}
+    now = datetime.now(UTC)
+    place = Place("rock", {}, Health.HEALTHY, "", (), None, None, None, None, now, resources=offered)
+    with pytest.raises(LabError, match=f"rock: the HTTPProvider's folder {www}/ is not there: sudo install"):
+        served_here(place, to_boot=True)
+    assert served_here(place, to_boot=False) == {}
+    www.mkdir()
+    served = {"internal": f"{www}/", "external": "http://10.0.0.1/"}
+    assert served_here(place, to_boot=True) == {"HTTPProvider": served}
 
 
 def test_another_outlets_driver_takes_the_usual_ones_place(rock, tmp_path):
