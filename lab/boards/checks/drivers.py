@@ -41,7 +41,7 @@ def findings(target: Target, kernel: KernelFiles) -> Iterator[Finding]:
 def _option(fact: str, option: str, in_debian: bool, kernel: KernelFiles) -> Finding:
     value = kernel.options.get(option)
     said = f"{option}={value}" if value else f"{option} is not set"
-    return settle(fact, (value is not None) == in_debian, said, f"the kernel has {said}")
+    return settle(fact, (value is not None) == in_debian, said, f"{said} in this kernel")
 
 
 def _module(fact: str, compatible: str, module: str, expected: bool, kernel: KernelFiles) -> Finding:
