@@ -215,6 +215,8 @@ class Target(Strict):
         if first == "decoders" and rest:
             number = [decoder.name for decoder in self.decoders].index(rest[0])
             return ("decoders", number, *rest[1:])
+        if first == "unverified" and rest:  # its keys are such paths themselves
+            return (first, ".".join(rest))
         return (first, *rest)
 
     def line(self, path: str) -> int | None:

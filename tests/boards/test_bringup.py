@@ -237,6 +237,27 @@ def test_what_the_board_said_is_proposed_as_its_target_file(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("entries", "left"),
+    [
+        ("  memory: sold with 2G\n  boot.timeouts: guessed\n", []),
+        (
+            "  memory: >-\n    sold with 2G,\n    and with 3G\n  kvm: ours\n  'boot.timeouts': guessed\n",
+            ["kvm"],
+        ),
+    ],
+)
+def test_what_the_board_has_shown_is_verified_however_it_was_written(tmp_path, entries, left):
+    """The proposed file is a target file again, also where nothing is left below the key."""
+    path = tmp_path / "mine.yaml"
+    before, _, behind = load_target("rk3399-rockpro64").path.read_text().partition("unverified:\n")
+    path.write_text(f"{before}unverified:\n{entries}\n{behind[behind.index('targets:') :]}")
+    text = proposed(load_target(path), {"board": FACTS["board"], "times": FACTS["times"]})
+    path.write_text(text)
+    assert list(load_target(path).check().unverified) == left
+    assert ("unverified:" in text) == bool(left)
+
+
+@pytest.mark.parametrize(
     "written",
     [
         "raw:\n    - NV12",

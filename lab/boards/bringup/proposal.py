@@ -7,11 +7,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
-from pathlib import Path
 from typing import Any
 
 import yaml
 
+from lab.base import dirs
 from lab.boards.fourcc import CODES
 from lab.boards.target import Target
 
@@ -99,18 +99,23 @@ def proposed(target: Target, facts: Mapping[str, Any]) -> str:
     """The text of the target file with what the board said."""
     lines = target.path.read_text(encoding="utf-8").splitlines(keepends=True)
     gone: set[int] = set()
-    for change in changes(target, facts):
+    found = list(changes(target, facts))
+    for change in found:
         if change.value is not None:
             number = target.line(change.path)
             assert number is not None
             lines[number - 1], below = _replaced(lines, number - 1, change)
             gone |= below
-        for path in target.unverified:
-            if path == change.path or change.path.startswith(f"{path}."):
-                number = _entry(lines, path)
-                if number is not None:
-                    gone.add(number - 1)
+    shown = {path for path in target.unverified if any(_covers(path, one.path) for one in found)}
+    if shown and shown == set(target.unverified):  # a key without entries is no mapping
+        gone |= _block(lines, target.line("unverified"), "\n")
+    for path in shown:
+        gone |= _block(lines, target.line(f"unverified.{path}"))
     return "".join(line for number, line in enumerate(lines) if number not in gone)
+
+
+def _covers(path: str, changed: str) -> bool:
+    return changed == path or changed.startswith(f"{path}.")
 
 
 def _replaced(lines: Sequence[str], at: int, change: Change) -> tuple[str, set[int]]:
@@ -135,25 +140,25 @@ def _depth(line: str) -> int:
 def diff(target: Target, text: str) -> list[str]:
     """The change from the target file to ``text``, as a unified diff; empty where there is none."""
     before = target.path.read_text(encoding="utf-8")
-    name = Path(target.path).name
+    path = target.path
+    shown = path.relative_to(dirs.root()) if path.is_relative_to(dirs.root()) else path
     return list(
         difflib.unified_diff(
             before.splitlines(),
             text.splitlines(),
-            f"targets/{name}",
-            f"{name} as the board says",
+            str(shown),
+            f"{path.name} as the board says",
             lineterm="",
         )
     )
 
 
-def _entry(lines: Sequence[str], path: str) -> int | None:
-    """The line (from 1) of ``path`` below ``unverified``, whose keys have dots in them."""
-    start = next((number for number, line in enumerate(lines) if line.startswith("unverified:")), len(lines))
-    for number in range(start + 1, len(lines)):
-        if lines[number].startswith(f"  {path}:"):
-            return number + 1
-    return None
+def _block(lines: Sequence[str], line: int | None, *more: str) -> set[int]:
+    """The lines (from 0) of the key in ``line`` (from 1) and of all below it; lines ``more``, too."""
+    assert line is not None
+    depth = _depth(lines[line - 1])
+    below = takewhile(lambda at: lines[at] in more or _depth(lines[at]) > depth, range(line, len(lines)))
+    return {line - 1, *below}
 
 
 def _timeouts(target: Target, times: Mapping[str, float]) -> dict[str, int]:
