@@ -90,5 +90,5 @@ def _conclude(outcomes: list[Outcome], changed: list[str], file: str) -> None:
         ui.out.print(f"\nthe board differs from {file}; proposed:")
         for line in changed:
             ui.out.print(line, soft_wrap=True)
-    elif counts["green"]:
+    elif not counts["red"]:
         ui.out.print(f"nothing that the board said differs from {file}")

@@ -151,6 +151,33 @@ def test_outlet_that_believes_itself_while_the_board_runs_on(bring_up, racks):
 
 
 @pytest.mark.board
+def test_outlet_that_is_out_of_reach(bring_up):
+    found = bring_up(NetworkPowerPort={"model": "rest", "host": "http://127.0.0.1:1", "index": "0"})
+    assert broken(found, "power").said == "the outlet is out of reach: Connection refused"
+
+
+@pytest.mark.board
+def test_serial_port_that_is_out_of_reach(bring_up):
+    """The step before listens to the console as well, and is about the power alone."""
+    found = bring_up(NetworkSerialPort={"host": "127.0.0.1", "port": 1, "protocol": "raw"})
+    assert broken(found, "serial").said == "the console's serial port is out of reach: Connection refused"
+    assert "network is dead" in found["power"].said
+    not_tried_after(found, "serial")
+
+
+@pytest.mark.board
+def test_ssh_that_is_not_at_the_boards_address(bring_up, capfd):
+    found = bring_up(
+        text={"connection_timeout: 15.0": "connection_timeout: 3.0"},
+        NetworkService={"address": "127.0.0.1", "port": 1, "username": "root"},
+    )
+    refused = "no ssh at 127.0.0.1:1: connect to host 127.0.0.1 port 1: Connection refused"
+    assert broken(found, "agent").said == refused
+    assert "ssh" not in capfd.readouterr().err, "said once, not once a try"
+    not_tried_after(found, "agent")
+
+
+@pytest.mark.board
 def test_console_that_stays_silent(bring_up):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = {"host": "127.0.0.1", "port": silent.getsockname()[1], "protocol": "raw"}
@@ -173,7 +200,7 @@ def test_tftp_server_that_serves_another_folder(bring_up, tmp_path):
     other = tmp_path / "elsewhere"
     other.mkdir()
     found = bring_up(TFTPProvider={"internal": f"{other}/", "external": ""})
-    assert "tftpboot of a file of 64 bytes failed: TFTP error" in broken(found, "network").said
+    assert f"tftpboot of {NAME}.sample, 64 bytes, failed: TFTP error" in broken(found, "network").said
     not_tried_after(found, "network")
 
 

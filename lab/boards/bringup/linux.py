@@ -146,6 +146,7 @@ STEPS = (
         agent,
         (
             "NetworkService in lab.yaml has the address that DHCP gives this board: give it a fixed lease",
+            "boot.python of the target is where the board's Python is",
             "lab console, then at lab#: ip addr, ps",
         ),
     ),

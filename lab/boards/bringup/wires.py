@@ -7,6 +7,7 @@ import os
 import re
 import socket
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pexpect
 
 from lab.boards.bringup.bench import Bench, printable
 from lab.boards.bringup.step import RedError, Step
+from lab.boards.reach import unreachable
 from lab.boards.served import offer
 
 QUIET = 1.5
@@ -28,26 +30,29 @@ SAMPLE = 64
 
 def power(bench: Bench) -> str:
     """Off means off: the outlet says so, the console is dead, the network too; on is believed so far."""
-    bench.switch(False)
-    bench.forget_console()
-    if bench.powered():
-        raise RedError("switched off, but the outlet says that it is on")
-    bench.strategy.console.write(b"\r")  # what idles at a prompt is silent until it is asked
-    if heard := bench.hear(QUIET):
+    with _reaching("the outlet"):
+        bench.switch(False)
+        if bench.powered():
+            raise RedError("switched off, but the outlet says that it is on")
+    heard = _heard_without_power(bench)
+    if heard:
         raise RedError(f"switched off, but the console still talks: {_shown(heard)}", _other_outlet(bench))
     if service := _answers(bench):
         raise RedError(f"switched off, but {service} still answers", _other_outlet(bench))
-    bench.switch(True)
-    said = bench.powered()
+    with _reaching("the outlet"):
+        bench.switch(True)
+        said = bench.powered()
     if said is False:
         raise RedError("switched on, but the outlet says that it is off")
     told = "the outlet cannot be asked" if said is None else "the outlet agrees"
-    return f"off: console and network are dead; on: {told}"
+    dead = "console and network are dead" if heard is not None else "the network is dead"
+    return f"off: {dead}; on: {told}"
 
 
 def serial(bench: Bench) -> str:
     """The console talks after the power-on, in letters; at another speed than asked where that is why."""
-    heard = bench.hear(bench.silence)
+    with _reaching("the console's serial port"):
+        heard = bench.hear(bench.silence)
     if not heard:
         raise RedError(f"the console said nothing for {bench.silence:g} s after the power was switched on")
     port = bench.strategy.console.port
@@ -96,13 +101,36 @@ def network(bench: Bench) -> str:
         lines, _, status = strategy.uboot.run(f"tftpboot {boot.kernel} {staged}", timeout=limit)
     if status or f"Bytes transferred = {SAMPLE} " not in " ".join(lines):
         said = next((line.strip() for line in lines if "error" in line.lower()), _last(lines))
-        raise RedError(f"tftpboot of a file of {SAMPLE} bytes failed: {said}")
+        raise RedError(f"tftpboot of {staged}, {SAMPLE} bytes, failed: {said}")
     server = next((found[1] for line in lines if (found := re.search(r"from server ([\d.]+)", line))), "?")
     address = next(
         (found[1] for line in lines if (found := re.search(r"our IP address is ([\d.]+)", line))), "?"
     )
     bench.facts["address"] = address
     return f"{address}, TFTP from {server}"
+
+
+@contextlib.contextmanager
+def _reaching(what: str) -> Iterator[None]:
+    """Say of equipment that is out of reach what it is."""
+    try:
+        yield
+    except Exception as error:  # labgrid's drivers have no common root
+        if why := unreachable(error):
+            raise RedError(f"{what} is out of reach: {why}") from error
+        raise
+
+
+def _heard_without_power(bench: Bench) -> bytes | None:
+    """What the console says; None where it is out of reach, which is for the serial line's step to tell."""
+    try:
+        bench.forget_console()
+        bench.strategy.console.write(b"\r")  # what idles at a prompt is silent until it is asked
+        return bench.hear(QUIET)
+    except Exception as error:
+        if not unreachable(error):
+            raise
+        return None
 
 
 def _at(bench: Bench, speed: int) -> bytes:
@@ -178,7 +206,7 @@ STEPS = (
         network,
         (
             "cable and switch: both LEDs of the socket; is there a DHCP server on this network?",
-            "the TFTP server serves TFTPProvider's folder internal; external is its path there",
+            "the TFTP server serves and may read TFTPProvider's folder internal; external is its path there",
             "serverip comes by DHCP (next-server), or add setenv serverip ADDRESS to boot.network",
         ),
     ),
