@@ -80,7 +80,9 @@ class Agent:
         except queue.Empty:
             raise cls.loss(f"{name}: the agent did not start within {timeout:g} s") from None
         if isinstance(channel, Exception):
-            raise cls.loss(f"{name}: the agent did not start ({channel!r})") from channel
+            ended = isinstance(channel, OSError | EOFError)  # in execnet's words: cannot send
+            why = "the connection ended before Python answered" if ended else repr(channel)
+            raise cls.loss(f"{name}: the agent did not start: {why}") from channel
         return cls(name, group, channel)
 
     def call(self, name: str, *, timeout: float = 60.0, **arguments: Any) -> Any:

@@ -22,7 +22,7 @@ from labgrid.step import step
 from labgrid.strategy import Strategy, StrategyError
 
 from lab.base.words import IommuMode
-from lab.boards import fastboot, served, uboot, variants
+from lab.boards import fastboot, served, sshwords, uboot, variants
 from lab.boards.devicetree import DeviceTree
 from lab.boards.driver import ssh_destination
 from lab.boards.target import Target, load_target
@@ -131,7 +131,7 @@ class SharelabStrategy(Strategy):  # type: ignore[misc]
         self.times = {}
         power_on()
         self._note("restored")
-        self.target.activate(self.ssh)
+        sshwords.connect(self.ssh)
         self._note("ssh")
         self.booted = self.mode
         self.status = Status.linux
@@ -213,7 +213,7 @@ class SharelabStrategy(Strategy):  # type: ignore[misc]
         patience = timeouts.linux + (timeouts.root if self.facts.boot.root == "http" else 0)
         self._await(re.escape(self.facts.boot.ready), patience, f"'{self.facts.boot.ready}' from Linux")
         self._note("linux")
-        self.target.activate(self.ssh)
+        sshwords.connect(self.ssh)
         self._note("ssh")
 
     def _start_by_fastboot(self, mode: IommuMode) -> None:
