@@ -6,6 +6,7 @@ It follows the initramfs, which loads of it what the devices of the board ask fo
 from __future__ import annotations
 
 import gzip
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -82,6 +83,5 @@ def _all_needs(name: str, modules: dict[str, bytes]) -> list[str]:
 
 def _aliases(module: bytes) -> Iterator[str]:
     """Source: ``alias=`` in its section .modinfo, written by Linux's scripts/mod/file2alias.c."""
-    for entry in module.split(b"\0"):
-        if entry.startswith(b"alias="):
-            yield entry.removeprefix(b"alias=").decode()
+    # Not split(b"\0"): most of a module is zeros, which takes seconds for a kernel's modules.
+    return (found.decode() for found in re.findall(rb"\0alias=([^\0]*)", module))

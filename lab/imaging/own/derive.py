@@ -12,6 +12,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -151,12 +152,14 @@ class _Derivation:
             work.run(["cp", "-al", self.vmm / "vmm", target], what="copying the VMM")
         for name, kernel in self._guests():
             self._guest(work, name, kernel, stage)
-        layer.install(work, board, stage, self.kernels.tools)
-        layered = stage.is_dir()
-        data = self._initrd(board, stage if layered else None, work)
-        (work.path / "initrd").write_bytes(data)
-        if self.network and not board.in_image:
-            (work.path / "drivers").write_bytes(self._drivers(board))
+        with ThreadPoolExecutor(1) as pool:  # beside depmod and mksquashfs
+            archive = pool.submit(self._drivers, board) if self.network and not board.in_image else None
+            layer.install(work, board, stage, self.kernels.tools)
+            layered = stage.is_dir()
+            data = self._initrd(board, stage if layered else None, work)
+            (work.path / "initrd").write_bytes(data)
+            if archive is not None:
+                (work.path / "drivers").write_bytes(archive.result())
         for name in FILES:
             if not (work.path / name).exists():
                 os.link(board.image if name == "kernel" else self.base.path / name, work.path / name)
