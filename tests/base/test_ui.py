@@ -14,7 +14,7 @@ from lab.base import ui
 def screen(monkeypatch):
     file = io.StringIO()
     for console in (ui.out, ui.err):
-        monkeypatch.setattr(console, "_file", file)  # undone, `file` would be the stdout of this test for good
+        monkeypatch.setattr(console, "_file", file)  # undone, `file` would be this test's stdout for good
     return file
 
 
