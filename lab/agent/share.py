@@ -61,9 +61,10 @@ def share(
     changed), ``buffers`` (`DmaBuf.describe`; of all formats, one for each memory plane), ``buffer`` (of them
     the first that the first frame is in), ``pages`` (of all that it is in), ``attachments`` (to each of the
     buffers), ``frames`` ({index, buffer, format: its index, error_flag, bytesused, sizes: bytes of each plane
-    in memory, data: all of them}), ``copies`` (``None``: no such source on this path), ``canary``, ``times``
-    (seconds; ``decode`` includes reading and refilling by CPU). A source that this kernel does not have is
-    ``None`` and named in ``missing``.
+    in memory, data: all of them}), ``imported`` (the queue was given dma-bufs, and did not allocate),
+    ``copies`` (``None``: no such source on this path), ``canary``, ``times`` (seconds; ``decode`` includes
+    reading and refilling by CPU). A source that this kernel does not have is ``None`` and named in
+    ``missing``.
     """
     if sum(sizes) != len(stream) or not sizes or min(sizes) <= 0:
         raise ValueError(
@@ -148,6 +149,7 @@ class Experiment:
             "pages": _pages(first),
             "attachments": self.attachments,
             "frames": self.frames,
+            "imported": not self.own_buffers,
             "copies": None,
             "canary": self.canary,
             "times": self.times,

@@ -87,10 +87,9 @@ def _guest_pages(evidence: Evidence, needed: int) -> list[str]:
         return [f"{unknown} of {len(pages)} pages that the decoder wrote were not found in guest RAM"]
     if len({page // PAGE for page in pages if page is not None}) < len(pages):
         return ["a page of guest RAM was found twice"]
-    buffers = max(1, len(evidence.buffers))
-    if len(pages) * PAGE < needed * buffers:
-        of = f"there are {buffers} buffers of" if buffers > 1 else "a frame has"
-        return [f"{len(pages)} pages of guest RAM were found, {of} {needed} bytes"]
+    size = sum(buffer.size for buffer in evidence.buffers) or needed
+    if len(pages) * PAGE < size:
+        return [f"{len(pages)} pages of guest RAM were found, the decoder had {size} bytes to write to"]
     return []
 
 
@@ -125,10 +124,7 @@ def _consumer(evidence: Evidence, needed: int) -> list[str]:
 
 def _mapped(evidence: Evidence, consumer: Consumer) -> int:
     """Bytes of the buffer's pages that the consumer mapped: a device may take a frame in several requests."""
-    over = [
-        event for event in consumer.maps or () if event.device == consumer.device and evidence.over(event)
-    ]
-    return sum(event.bytes for event in over)
+    return evidence.mapped(event for event in consumer.maps or () if event.device == consumer.device)
 
 
 _RULES: dict[str, Callable[[Evidence, int], list[str]]] = {

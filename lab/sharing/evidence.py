@@ -30,8 +30,10 @@ Which of them a path has to have, its ``sources`` say.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
+from operator import ge
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, ValidationError
@@ -137,8 +139,9 @@ class Evidence(_Model):
     importer that swiotlb bounced. ``swiotlb_hiwater``: most slots in use, before and after. ``copies``: copy
     commands seen on the way to the consumer; None where the path has nobody who could send any, and then also
     named in ``missing`` where there is somebody and nobody listened. ``canary``: the byte that filled the
-    buffers before. ``buffer``: the one that the first frame is in, of ``buffers``; ``pages``: physical
-    addresses of its pages. The rest: see the module.
+    buffers before. ``exported``: the buffers are the very ones that the decoder's queue allocated and
+    exported; None: nobody said. ``buffer``: the first one that the first frame is in, of ``buffers``;
+    ``pages``: physical addresses of the pages of all that it is in. The rest: see the module.
     """
 
     stage: Stage
@@ -160,6 +163,7 @@ class Evidence(_Model):
     copies: tuple[StrictStr, ...] | None = None
     refusal_line: StrictStr | None = None
     canary: StrictInt | None = Field(default=None, ge=0, le=255)
+    exported: StrictBool | None = None
     path: StrictStr = ""
     payload: StrictInt | None = Field(default=None, gt=0)
     tolerance: StrictInt = Field(default=0, ge=0, le=8)
@@ -205,9 +209,13 @@ class Evidence(_Model):
 
     @property
     def own(self) -> bool:
-        """The buffer is one that the decoder itself allocated and exported."""
+        """The buffer is one that the decoder itself allocated and exported, in this very experiment.
+
+        One that it exported before and was given back is an import like any other.
+        """
         return (
             self.allocator == "decoder-mmap"
+            and self.exported is True
             and self.buffer is not None
             and self.buffer.exporter.startswith("videobuf2")
         )
@@ -224,7 +232,38 @@ class Evidence(_Model):
         pages = {page // PAGE for page in self.pages}
         return bool(event.phys) and all(start // PAGE in pages for start in event.phys)
 
+    def mapped(self, events: Iterable[MapEvent]) -> int:
+        """Bytes of the buffer's pages in ``events``, as far as traced; what is mapped again counts once."""
+        return sum({event.phys: event.bytes for event in events if self.over(event)}.values())
+
+    def whole(self, events: Iterable[MapEvent], least: int) -> bool:
+        """Whether each of the buffers has one of ``events`` to itself that maps all of it.
+
+        ``least``: bytes of one where nobody knows how large the buffers are. An event of which the trace cut
+        the list maps as much as anybody wants.
+        """
+        once = {event.phys: event for event in events if event.dma and (self._several or self.over(event))}
+        rooms = [sys.maxsize if event.truncated else event.bytes for event in once.values()]
+        return _all_fit([buffer.size for buffer in self.buffers] or [least], rooms)
+
+    @property
+    def _several(self) -> bool:
+        """The pages are those of some of the buffers, so that the mappings of others lie elsewhere."""
+        return len(self.buffers) > 1
+
     @property
     def importer_maps(self) -> tuple[MapEvent, ...]:
         """The importer's dma_map_sg events."""
         return tuple(event for event in self.maps or () if event.device == self.importer)
+
+    @property
+    def allocated(self) -> bool:
+        """Whether the importer was seen to allocate memory of its own for each of the buffers."""
+        rooms = [one.size for one in self.allocs or () if one.device == self.importer]
+        return bool(self.buffers) and _all_fit([buffer.size for buffer in self.buffers], rooms)
+
+
+def _all_fit(sizes: Sequence[int], rooms: Sequence[int]) -> bool:
+    """Whether each of ``sizes`` gets one of ``rooms`` to itself."""
+    largest = sorted(rooms, reverse=True)
+    return len(rooms) >= len(sizes) and all(map(ge, largest, sorted(sizes, reverse=True)))

@@ -17,7 +17,7 @@ from itertools import pairwise
 from lab.base.words import Verdict
 from lab.sharing import crossing
 from lab.sharing.constraints import PAGE
-from lab.sharing.evidence import Evidence, MapEvent, Stage
+from lab.sharing.evidence import Evidence, Stage
 from lab.sharing.pixels import Pixels, compare, looks_like
 
 
@@ -172,20 +172,19 @@ def _gaps(evidence: Evidence, references: Sequence[bytes]) -> list[str]:
         gaps.append("a reference frame looks like the canary")
     if evidence.buffer is None:
         gaps.append("not known: which dma-buf it was")
-    covering = [event for event in evidence.importer_maps if _covers(event, needed, evidence)]
+    whole = evidence.whole(evidence.importer_maps, needed)
     if evidence.own:
-        allocated = any(
-            event.device == evidence.importer and event.size >= needed for event in evidence.allocs or ()
-        )
-        if not allocated and not covering:
-            gaps.append("not seen: the decoder's own allocation (dma_alloc)")
+        if not evidence.allocated and not whole:
+            gaps.append("not seen: the decoder's own allocation of each buffer (dma_alloc)")
     else:
         if evidence.attachments is None:
             gaps.append("not known: who is attached to the buffer (bufinfo)")
         if evidence.maps is None:
             gaps.append("not known: what the decoder mapped (dma_map_sg)")
-        elif len(covering) < max(1, len(evidence.buffers)):
-            gaps.append("not seen: the decoder mapping the whole buffer (dma_map_sg)")
+        elif not whole:
+            gaps.append("not seen: the decoder mapping the whole of each buffer (dma_map_sg)")
+        elif not _maps_all_pages(evidence):
+            gaps.append("not seen: the decoder mapping all pages that the frame is in (dma_map_sg)")
     if evidence.bounced is None:
         gaps.append("not known: whether pages bounced (swiotlb_bounced)")
     gaps += _hiwater_gaps(evidence)
@@ -219,12 +218,11 @@ def _lossy(evidence: Evidence) -> bool:
     return any("lost" in name for name in evidence.missing)
 
 
-def _covers(event: MapEvent, needed: int, evidence: Evidence) -> bool:
-    """The event maps the whole of a buffer, and this one where its pages are known."""
-    if not event.truncated and event.bytes < needed:
-        return False
-    # With several buffers the pages are those of one of them: the others cannot be held against it.
-    return bool(event.dma) and (len(evidence.buffers) > 1 or evidence.over(event))
+def _maps_all_pages(evidence: Evidence) -> bool:
+    """Of each dma-buf that the frame is in; true where the trace cut a list, or the pages are not known."""
+    events = evidence.importer_maps
+    cut = any(event.truncated for event in events)
+    return cut or evidence.mapped(events) >= PAGE * len(evidence.pages or ())
 
 
 def _proof(evidence: Evidence, pixels: Pixels) -> list[str]:

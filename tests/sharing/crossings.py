@@ -46,9 +46,11 @@ def guest_blob(
 
 
 def gpu(**found: Any) -> dict[str, Any]:
-    """The decoder's own buffer, sampled by the GPU."""
+    """The decoder's own buffer, given back to it after the GPU has imported it, too."""
     consumer = {"name": "GPU", "how": "R8 + GR88, llvmpipe", "inode": 13}
-    return across(scenes.own(), "gpu-import", frames=REFERENCES, **({"consumer": consumer} | found))
+    maps = [scenes.mapped(scenes.run_of_pages(), iova=0xFFFF0000)]
+    raw = scenes.own(exported=False, attachments=[scenes.DEVICE], maps=maps)
+    return across(raw, "gpu-import", frames=REFERENCES, **({"consumer": consumer} | found))
 
 
 def usb(**changes: Any) -> dict[str, Any]:

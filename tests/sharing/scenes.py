@@ -76,6 +76,7 @@ def shared(**changes: Any) -> dict[str, Any]:
         "refusal_line": None,
         "kmsg": [],
         "canary": CANARY,
+        "exported": False,
         "missing": [],
         "times": {},
     } | changes
@@ -90,6 +91,7 @@ def own(**changes: Any) -> dict[str, Any]:
             buffer=buffer,
             buffers=[buffer],
             pages=None,
+            exported=True,
             attachments=[],
             maps=[],
             allocs=[{"device": DEVICE, "dma": 0xFFFE0000, "size": 40960, "phys": None}],

@@ -37,16 +37,18 @@ def test_a_guests_blob_is_zero_copy_and_says_why():
 
 
 def test_the_pages_of_each_of_several_buffers_have_to_be_found():
-    pages = scenes.scattered()
     raw = scenes.shared(
         pages=None,
         buffers=[scenes.shared()["buffer"] | {"inode": inode} for inode in (11, 12, 13)],
-        maps=[scenes.mapped(pages, iova=0xFFFF0000 - at * 0x10000) for at in range(3)],
+        maps=[
+            scenes.mapped(scenes.scattered((2 + at) * scenes.GIB), iova=0xFFFF0000 - at * 0x10000)
+            for at in range(3)
+        ],
     )
     every = [4096 * at for at in range(30)]
     found = verdict(guest_blob(raw=raw, guest_pages=every))
     assert found.verdict is Verdict.ZERO_COPY, found.reasons
-    for fewer, words in ((every[:20], "3 buffers of 38016"), ([*every[:29], 0], "found twice")):
+    for fewer, words in ((every[:20], "had 122880 bytes to write to"), ([*every[:29], 0], "found twice")):
         found = verdict(guest_blob(raw=raw, guest_pages=fewer))
         assert (found.verdict, words in found.reason) == (Verdict.INCONCLUSIVE, True), found.reasons
 
@@ -151,7 +153,7 @@ def test_a_screen_that_shows_something_else_is_corrupt():
         (None, "which pages of guest RAM"),
         ([*crossings.guest_pages()[:9], None], "1 of 10 pages that the decoder wrote were not found"),
         ([*crossings.guest_pages()[:9], crossings.guest_pages()[0]], "found twice"),
-        (crossings.guest_pages()[:9], "9 pages of guest RAM were found, a frame has 38016 bytes"),
+        (crossings.guest_pages()[:9], "9 pages of guest RAM were found, the decoder had 40960 bytes"),
         ([], "0 pages of guest RAM"),
     ],
 )
@@ -163,7 +165,11 @@ def test_guest_pages_have_to_be_known_whole_and_distinct(pages, words):
 
 def test_ten_pages_are_enough_for_ten_pages():
     assert verdict(guest_blob() | {"payload": 40960}).verdict is Verdict.ZERO_COPY
-    assert verdict(guest_blob() | {"payload": 40961}).verdict is Verdict.INCONCLUSIVE
+    larger = scenes.shared()["buffer"] | {"size": 40961}
+    assert verdict(guest_blob() | {"buffers": [larger]}).verdict is Verdict.INCONCLUSIVE
+    nobody_said = guest_blob() | {"buffers": []}
+    assert verdict(nobody_said | {"payload": 40960}).verdict is Verdict.ZERO_COPY
+    assert verdict(nobody_said | {"payload": 40961}).verdict is Verdict.INCONCLUSIVE
     assert verdict(crossings.usb() | {"payload": 40960}).verdict is Verdict.ZERO_COPY
 
 
@@ -213,6 +219,8 @@ def test_a_consumer_may_take_a_frame_in_several_requests():
         for part in (pages[:4], pages[4:])
     ]
     assert verdict(crossings.usb(maps=parts)).verdict is Verdict.ZERO_COPY
+    # Half of it twice is half of it.
+    assert verdict(crossings.usb(maps=[parts[1], parts[1]])).verdict is Verdict.INCONCLUSIVE
     assert verdict(crossings.usb(maps=parts[:1])).verdict is Verdict.INCONCLUSIVE
 
 
@@ -289,7 +297,13 @@ crossing = st.fixed_dictionaries(
         ),
     }
 )
-right = {"copies": [], "dmabuf": LIFTED, "guest_pages": [0], "canaries": BOTH, "screen": None}
+right = {
+    "copies": [],
+    "dmabuf": LIFTED,
+    "guest_pages": crossings.guest_pages(),
+    "canaries": BOTH,
+    "screen": None,
+}
 right |= {"consumer": {"name": "GPU", "inode": 12}, "pages": scenes.scattered()}
 good = scenes.shared(frames=scenes.frames(small)) | right
 near = st.tuples(crossing, st.sets(st.sampled_from(sorted(right.keys() - {"pages"})), max_size=2)).map(

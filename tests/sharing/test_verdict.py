@@ -206,10 +206,50 @@ def test_mapping_must_be_of_this_buffer_and_whole():
 
 
 def test_every_buffer_of_the_queue_must_be_mapped():
-    two = scenes.shared()["buffers"] * 2
-    assert verdict(scenes.shared(buffers=two)).verdict is Verdict.INCONCLUSIVE
-    maps = scenes.shared()["maps"] * 2
-    assert verdict(scenes.shared(buffers=two, maps=maps)).verdict is Verdict.ZERO_COPY
+    [buffer], [event] = scenes.shared()["buffers"], scenes.shared()["maps"]
+    elsewhere = scenes.mapped(scenes.scattered(3 * scenes.GIB), iova=0xF0000000)
+    small = scenes.mapped(scenes.scattered(3 * scenes.GIB), iova=0xF0000000) | {"dma": [[0xF0000000, 38016]]}
+    two = [buffer, buffer | {"inode": 14}]
+    for maps in ([event], [event, event], [event, small], [event, elsewhere | {"device": "0000:00:02.0"}]):
+        assert verdict(scenes.shared(buffers=two, maps=maps)).verdict is Verdict.INCONCLUSIVE, maps
+    for maps in ([event, elsewhere], [elsewhere, event, event], [event, small | {"truncated": True}]):
+        assert verdict(scenes.shared(buffers=two, maps=maps)).verdict is Verdict.ZERO_COPY, maps
+
+
+def test_every_dma_buf_that_the_frame_is_in_must_be_mapped():
+    luma, chroma = scenes.run_of_pages(), scenes.run_of_pages(3 * scenes.GIB)[:5]
+    [buffer] = scenes.shared()["buffers"]
+    raw = scenes.shared(
+        buffers=[buffer, buffer | {"inode": 14, "size": 20480}], pages=luma + chroma, payload=12672
+    )
+    first, second = (scenes.mapped(luma, iova=0x10000), scenes.mapped(chroma))
+    assert verdict(raw | {"maps": [first, second]}).verdict is Verdict.ZERO_COPY
+    other = scenes.mapped([page + (64 << 20) for page in chroma])
+    found = verdict(raw | {"maps": [first, other]})
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert "all pages that the frame is in" in found.reason
+    cut = second | {"truncated": True, "dma": second["dma"][:2]}
+    assert verdict(raw | {"maps": [first, cut]}).verdict is Verdict.ZERO_COPY  # the rest may be there
+
+
+def test_the_decoders_own_buffer_that_it_is_given_back_is_imported():
+    """An allocation in the trace is that of another queue then, as of the stream's."""
+    found = verdict(scenes.own(exported=False))
+    assert (found.verdict, found.reason) == (Verdict.COPIED, "the decoder was never attached to the buffer")
+    raw = scenes.own(exported=False, attachments=[DEVICE], maps=scenes.shared()["maps"])
+    assert verdict(raw).verdict is Verdict.ZERO_COPY
+    assert verdict(raw | {"maps": []}).verdict is Verdict.COPIED
+    assert verdict(scenes.own(exported=None)).verdict is Verdict.COPIED  # nobody said that it was not
+
+
+def test_each_buffer_of_the_decoders_own_must_be_allocated():
+    [allocation], buffer = scenes.own()["allocs"], scenes.own()["buffer"]
+    two = [buffer, buffer | {"inode": 14}]
+    for allocs in ([allocation], [allocation, allocation | {"size": 4096}]):
+        assert verdict(scenes.own(buffers=two, allocs=allocs)).verdict is Verdict.INCONCLUSIVE
+    assert verdict(scenes.own(buffers=two, allocs=[allocation] * 2)).verdict is Verdict.ZERO_COPY
+    others = [allocation | {"device": "0000:00:02.0"}]
+    assert verdict(scenes.own(allocs=others)).verdict is Verdict.INCONCLUSIVE
 
 
 def test_broken_evidence_is_the_labs_fault():
@@ -273,6 +313,7 @@ raw_evidence = st.fixed_dictionaries(
         "faults": counts,
         "copies": st.none() | st.lists(st.just("TRANSFER_TO_HOST_2D"), max_size=2),
         "canary": st.none() | st.integers(0, 255),
+        "exported": st.none() | st.booleans(),
         "missing": st.lists(
             st.sampled_from(["trace:iommu:map", "debugfs:swiotlb", "trace: 3 events lost"]), max_size=2
         ),
