@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from lab.base.words import IommuMode
 from lab.boards.errors import LostBoardError
+from lab.boards.facts import Decoder
 from lab.boards.target import Target
 
 if TYPE_CHECKING:
@@ -25,17 +26,21 @@ def verify(agent: Agent, target: Target, mode: IommuMode) -> str:
 
     The group appears when a driver first binds. Raises LostBoardError where one is in another mode.
     """
-    expected = GROUP_TYPE[mode]
     for decoder in target.decoders:
-        if not decoder.behind_iommu and mode is not IommuMode.OFF:
-            continue
-        found = agent.call("iommu", device=decoder.device)["type"]
-        if found != expected:
-            raise LostBoardError(
-                f"asked for IOMMU mode {mode}, but decoder {decoder.name} ({decoder.device}) "
-                f"is in {_group(found)}, not in {_group(expected)}"
-            )
-    return expected or "no group"
+        if wrong := astray(decoder, mode, agent.call("iommu", device=decoder.device)["type"]):
+            raise LostBoardError(wrong)
+    return GROUP_TYPE[mode] or "no group"
+
+
+def astray(decoder: Decoder, mode: IommuMode, found: str | None) -> str:
+    """What is wrong with a decoder in a group of type ``found`` while ``mode`` is asked for; or nothing."""
+    expected = GROUP_TYPE[mode]
+    if found == expected or (not decoder.behind_iommu and mode is not IommuMode.OFF):
+        return ""
+    return (
+        f"asked for IOMMU mode {mode}, but decoder {decoder.name} ({decoder.device}) "
+        f"is in {_group(found)}, not in {_group(expected)}"
+    )
 
 
 def _group(kind: str | None) -> str:

@@ -15,7 +15,9 @@ from lab.base.errors import LabError
 from lab.base.words import IommuMode, Verdict
 from lab.boards import Board
 from lab.boards.agent import Agent
+from lab.boards.errors import LostBoardError
 from lab.boards.facts import Decoder as DecoderEntry
+from lab.boards.modes import astray
 from lab.media import Coded, FrameLayout
 from lab.runs.record import Attempt
 from lab.sharing import (
@@ -28,6 +30,7 @@ from lab.sharing import (
     Standing,
     judge,
     settle,
+    translated,
 )
 
 KEEP_PIXELS = (Verdict.CORRUPT, Verdict.FAULTED, Verdict.INCONCLUSIVE)
@@ -128,7 +131,8 @@ class Decoder:
     def share(self, stream: Coded, *, call_timeout: float = SHARE_TIMEOUT, **options: Any) -> dict[str, Any]:
         """Have the agent decode ``stream``, damaged or not; the raw evidence (`lab.agent.share.share`).
 
-        ``call_timeout``: seconds for all of it.
+        ``call_timeout``: seconds for all of it. Raises LostBoardError where the decoder is in another IOMMU
+        mode than the board was verified to be in, by its group or by its addresses: a fault of the lab.
         """
         arguments = {
             "stream": stream.data,
@@ -139,7 +143,19 @@ class Decoder:
             **options,
         }
         raw: dict[str, Any] = self.board.agent.request("share", arguments, timeout=call_timeout)
+        if wrong := astray(self.entry, self.mode, raw["iommu"]["type"]) or self._other_addresses(raw):
+            self.board.invalidate(wrong)
+            raise LostBoardError(wrong)
         return raw
+
+    def _other_addresses(self, raw: dict[str, Any]) -> str:
+        """How the addresses of its mappings speak against the IOMMU mode; empty where they do not."""
+        found = translated(raw)
+        wanted = self.entry.behind_iommu and self.mode in (IommuMode.TRANSLATED, IommuMode.LAZY)
+        if found is None or found == wanted:
+            return ""
+        seen = "translated" if found else "not translated"
+        return f"in IOMMU mode {self.mode} the addresses of decoder {self.name} ({self.device}) are {seen}"
 
     def decode_into(
         self,

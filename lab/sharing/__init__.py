@@ -23,6 +23,7 @@ from lab.sharing.gather import (
 from lab.sharing.paths import PATHS, Boundary, Capability, Place, SharingPath, VmmFacts
 from lab.sharing.pixels import Pixels
 from lab.sharing.settle import Outcome, Standing, settle, settle_path
+from lab.sharing.translation import translated
 from lab.sharing.verdict import Judgement, judge
 
 __all__ = [
@@ -57,5 +58,6 @@ __all__ = [
     "settle_path",
     "transfers",
     "transfers_in_guest",
+    "translated",
     "tried",
 ]

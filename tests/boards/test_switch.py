@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 
 from lab.base.words import IommuMode
-from lab.boards import load_target, switch
+from lab.boards import LostBoardError, load_target, switch
+from lab.media import sample
+from lab.runs.devices import Decoder
+from lab.runs.record import Attempt
 
 T, L, P, OFF = IommuMode.TRANSLATED, IommuMode.LAZY, IommuMode.PASSTHROUGH, IommuMode.OFF
 
@@ -49,3 +52,30 @@ def test_without_leave_the_board_is_booted(board, qemu):
     board.boot(P)
     assert qemu() != started
     assert board.snapshot == ""
+
+
+@pytest.mark.board
+def test_the_addresses_of_its_mappings_tell_the_mode_as_well(board):
+    """Of a decoder that the target's file takes for one without an IOMMU nobody asks sysfs."""
+    board.boot(T)
+    entry = board.target.decoder("wide").model_copy(update={"behind_iommu": False})
+    decoder = Decoder(board, entry, T, Attempt())
+    with pytest.raises(LostBoardError, match=r"the addresses of decoder wide .* are translated"):
+        decoder.share(sample(16, 16, 1), allocator="heap-cma")
+
+
+@pytest.mark.board
+def test_a_decoder_that_left_its_mode_since_is_no_result_of_that_mode(board):
+    """Memory that is shared in every mode would be shared in the wrong one, too: nobody would notice."""
+    board.boot(T)
+    wide = board.target.decoder("wide")
+    decoder = Decoder(board, wide, T, Attempt())
+    stream = sample(16, 16, 1)
+    options = {"allocator": "heap-cma"}
+    assert decoder.share(stream, **options)["stage"] == "done"
+    switch.switch(board.agent, board.target, "identity")
+    as_said = Decoder(board, wide, P, Attempt())
+    assert as_said.share(stream, **options)["stage"] == "done"
+    with pytest.raises(LostBoardError, match=r"asked for IOMMU mode translated, .* a group of type identity"):
+        decoder.share(stream, **options)
+    assert board.mode is None, "the next one boots it"
