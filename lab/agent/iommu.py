@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from . import files
+from .kmsg import LOST
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,6 +82,17 @@ def event_interrupts(interrupts: str) -> int | None:
                     break
                 total = (total or 0) + int(word)
     return total
+
+
+def count_faults(log: list[str], before: int | None, after: int | None) -> int | None:
+    """Count faults: SMMUv3 event interrupts (`event_interrupts`), or the fault lines, whichever are more.
+
+    ``None`` where there are neither, and lines of the log were lost: each may have been a fault.
+    """
+    lines = len(fault_lines(log))
+    if after is not None:
+        return max(lines, after - (before or 0))
+    return None if LOST in log and not lines else lines
 
 
 def fault_lines(log: list[str]) -> list[str]:

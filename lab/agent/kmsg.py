@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+LOST = "(kernel messages were overwritten before they were read)"
+
 
 def parse(record: bytes) -> str:
     """Return the message of a record ``level,sequence,microseconds,flags;message`` without its key lines."""
@@ -26,7 +28,7 @@ class KernelLog:
             except BlockingIOError:
                 return found
             except BrokenPipeError:
-                found.append("(kernel messages were overwritten before they were read)")
+                found.append(LOST)
 
     def close(self) -> None:
         """Close /dev/kmsg."""

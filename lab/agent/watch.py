@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from . import counters, files, trace
-from .iommu import event_interrupts, fault_lines
+from .iommu import count_faults, event_interrupts, fault_lines
 from .kmsg import KernelLog
 
 TYPE_CHECKING = False
@@ -48,9 +48,8 @@ class Watch:
 
         ``maps``, ``allocs``, ``map_errors``, ``bounced``, ``iommu_maps``, ``queue``: `trace.summary`,
         ``None`` without the event that makes it; ``swiotlb_hiwater``, ``cma_free``: [before, after];
-        ``faults``: SMMUv3 event interrupts, or else the fault lines' number; ``fault_lines``,
-        ``refusal_line``, ``kmsg``: of the kernel's log; ``missing``: names of the sources that this kernel
-        does not give or that lost something.
+        ``faults``: `iommu.count_faults`; ``fault_lines``, ``refusal_line``, ``kmsg``: of the kernel's log;
+        ``missing``: names of the sources that this kernel does not give or that lost something.
         """
         self._trace.stop()
         found = trace.summary(self._trace.text(), self.importer)
@@ -69,17 +68,13 @@ class Watch:
         else:
             missing.append("debugfs:swiotlb")
         log = self._log.lines()
-        lines = fault_lines(log)
         interrupts = event_interrupts(files.read("/proc/interrupts"))
-        faults = len(lines)
-        if interrupts is not None:
-            faults = max(faults, interrupts - (self._interrupts or 0))
         return {
             **found,
             "swiotlb_hiwater": hiwater,
             "cma_free": [self._cma, counters.cma_free()],
-            "faults": faults,
-            "fault_lines": lines,
+            "faults": count_faults(log, self._interrupts, interrupts),
+            "fault_lines": fault_lines(log),
             "refusal_line": next((line for line in log if any(mark in line for mark in REFUSALS)), None),
             "kmsg": log,
             "missing": missing,

@@ -172,6 +172,24 @@ def test_fault_lines() -> None:
     assert iommu.fault_lines(log) == log[:1]
 
 
+@pytest.mark.parametrize(
+    ("lines", "lost", "before", "after", "faults"),
+    [
+        (0, False, None, None, 0),
+        (2, False, None, None, 2),
+        (0, True, None, None, None),
+        (2, True, None, None, 2),
+        (0, True, 5, 5, 0),
+        (1, True, 5, 8, 3),
+        (4, False, 5, 8, 4),
+        (0, False, None, 3, 3),
+    ],
+)
+def test_faults_are_not_known_where_the_log_that_tells_them_was_lost(lines, lost, before, after, faults):
+    log = ["arm-smmu-v3 9050000.smmuv3: event 0x10 received:"] * lines + [kmsg.LOST] * lost
+    assert iommu.count_faults(log, before, after) == faults
+
+
 def test_probe_error_is_the_device_s_last_one() -> None:
     """As Linux 6.12 printed it for a decoder whose address bits do not reach memory."""
     line = "fwht-decoder 0000:00:01.0: probe with driver fwht-decoder failed with error -5"
