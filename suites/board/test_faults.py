@@ -20,9 +20,11 @@ def believing_in(bits: int, decoder: Decoder) -> Iterator[None]:
     """Let the decoder's driver believe in ``bits`` address bits; afterwards it knows the truth again."""
     module = decoder.entry.module
     truth = list(decoder.board.target.modules[module]["address_bits"])
-    probe_with([bits] * len(truth), decoder)
-    yield
-    probe_with(truth, decoder)
+    try:
+        probe_with([bits] * len(truth), decoder)
+        yield
+    finally:
+        probe_with(truth, decoder)
 
 
 def probe_with(address_bits: list[int], decoder: Decoder) -> None:
