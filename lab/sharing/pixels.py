@@ -38,7 +38,7 @@ class Pixels:
 
 
 def compare(
-    frames: Sequence[FrameRead], references: Sequence[bytes], canary: int | None, tolerance: int = 0
+    frames: Sequence[FrameRead], references: Sequence[bytes], canary: int | None, tolerance: int
 ) -> Pixels:
     """Hold ``frames`` against ``references``, in order; bytes behind a reference's end are padding.
 
@@ -74,7 +74,7 @@ def compare(
     )
 
 
-def looks_like(data: bytes, value: int, tolerance: int = 0) -> bool:
+def looks_like(data: bytes, value: int, tolerance: int) -> bool:
     """Every byte of ``data`` is ``value``, or off by no more than ``tolerance``."""
     return not data.translate(None, delete=_near(value, tolerance))
 
