@@ -205,6 +205,20 @@ def in_frame(raw: dict[str, Any], held: Sequence[Held]) -> list[Held]:
     return list(held[first : first + planes])
 
 
+def identity(raw: dict[str, Any], held: Sequence[dict[str, Any] | None]) -> dict[str, Any] | None:
+    """Which dma-buf somebody holds for the frame. ``held``: of each in the decoder's queue; None: not known.
+
+    Of a frame in several dma-bufs the first one that is another than the decoder wrote, if there is any.
+    """
+    theirs, wrote = in_frame(raw, held), in_frame(raw, raw["buffers"])
+    wrong = [
+        one
+        for one, other in zip(theirs, wrote, strict=False)
+        if one is None or one["inode"] != other["inode"]
+    ]
+    return (wrong or theirs)[0]
+
+
 def read_frame(agent: Agent, raw: dict[str, Any], handles: Sequence[int]) -> list[bytes]:
     """What an agent reads of the frame, plane by plane. ``handles``: of those that it is in (`in_frame`)."""
     sizes = raw["frames"][0]["sizes"]

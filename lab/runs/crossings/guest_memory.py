@@ -11,7 +11,16 @@ from lab.base.errors import BoardError, LabError
 from lab.boards.agent import Agent
 from lab.boards.guest import Guest
 from lab.media import Coded
-from lab.runs.crossings.crossing import Crossing, Shared, copies, facts_of, in_frame, read_frame, unsupported
+from lab.runs.crossings.crossing import (
+    Crossing,
+    Shared,
+    copies,
+    facts_of,
+    identity,
+    in_frame,
+    read_frame,
+    unsupported,
+)
 from lab.sharing import PATHS, VmmFacts, across, pages_written
 
 WORD = bytes(range(0x30, 0x40))
@@ -183,16 +192,8 @@ def lift(crossing: Crossing, sizes: Sequence[int], make: Callable[[int], dict[st
 
 
 def held_for(raw: dict[str, Any], twins: Sequence[Twin]) -> dict[str, Any] | None:
-    """What the VMM holds of the resource that the frame is in, None where that is not known.
-
-    Of a frame in several dma-bufs the first one that is another than the decoder wrote, if there is any.
-    """
-    held = [twin.dmabuf for twin in in_frame(raw, twins)]
-    wrote = in_frame(raw, raw["buffers"])
-    wrong = [
-        one for one, other in zip(held, wrote, strict=False) if one is None or one["inode"] != other["inode"]
-    ]
-    return (wrong or held)[0]
+    """What the VMM holds of the resource that the frame is in (`crossing.identity`)."""
+    return identity(raw, [twin.dmabuf for twin in twins])
 
 
 def exchange(board: Agent, there: Agent, twins: Sequence[Twin]) -> dict[str, bool]:
@@ -244,7 +245,7 @@ def scanout(guest: Guest, handle: int, size: int, display: int | None = None) ->
 
     At least a page, which every buffer has and a display wants.
     """
-    height = max(size // (4 * WIDTH), WIDTH)
+    height = max(-(-size // (4 * WIDTH)), WIDTH)
     found: dict[str, Any] = guest.agent.call(
         "gpu_scanout", handle=handle, width=WIDTH, height=height, display=display
     )
@@ -252,12 +253,12 @@ def scanout(guest: Guest, handle: int, size: int, display: int | None = None) ->
 
 
 def matches(picture: dict[str, Any], frame: bytes) -> bool:
-    """Whether a screendump begins with the frame's bytes, taken as rows of WIDTH XR24 pixels as they lie.
+    """Whether a screendump begins with the frame's bytes, taken as XR24 pixels as they lie.
 
-    The display drops each fourth byte.
+    The display drops each fourth byte, and shows whole pixels.
     """
-    height = len(frame) // (4 * WIDTH)
-    wanted = bytearray(3 * WIDTH * height)
+    pixels = len(frame) // 4
+    wanted = bytearray(3 * pixels)
     for place, channel in enumerate((2, 1, 0)):  # XR24 lies as blue, green, red, unused
-        wanted[place::3] = frame[channel : 4 * WIDTH * height : 4]
+        wanted[place::3] = frame[channel : 4 * pixels : 4]
     return bool(picture["data"][: len(wanted)] == bytes(wanted))

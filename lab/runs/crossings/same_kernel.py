@@ -9,7 +9,7 @@ from typing import Any
 from lab.boards.agent import Agent
 from lab.boards.errors import CallError
 from lab.media import Coded
-from lab.runs.crossings.crossing import Crossing, Shared, facts_of, in_frame, unsupported
+from lab.runs.crossings.crossing import Crossing, Shared, facts_of, identity, in_frame, unsupported
 from lab.sharing import ALLOCATORS, Allocator, VmmFacts, across, ended, joined_faults
 
 OWN = ALLOCATORS["decoder-mmap"]
@@ -53,7 +53,7 @@ def gpu_import(crossing: Crossing, stream: Coded, allocator: Allocator = OWN) ->
     if raw["stage"] == "done":
         frames = [agent.call("gles_read", picture=picture["picture"], timeout=60)["data"]]
     how = f"{' + '.join(plane['fourcc'].strip() for plane in picture['planes'])}, {picture['renderer']}"
-    consumer = {"name": "GPU", "how": how, "inode": in_frame(raw, buffers)[0]["inode"]}
+    consumer = {"name": "GPU", "how": how, "inode": (identity(raw, buffers) or buffers[0])["inode"]}
     evidence = across(raw, path, frames=frames, converted=True, consumer=consumer)
     for handle in [*(one["picture"] for one in seen), *handles]:
         agent.call("free", handle=handle)
@@ -69,17 +69,12 @@ def usb_pages(crossing: Crossing, stream: Coded) -> Shared:
         return lacking
     handles, sizes = _udmabufs(crossing, stream)
     raw = crossing.share(stream, handles=handles, allocator="udmabuf-4k")
-    frames, sent = None, None
     if raw["stage"] == "done":
-        sent, frames = _written(agent, raw, in_frame(raw, handles), sizes)
+        sent, frame = _written(agent, raw, in_frame(raw, handles), sizes)
         raw |= joined_faults(raw, sent)
-    evidence = across(
-        raw,
-        path,
-        frames=frames,
-        consumer=sent["consumer"] if sent else None,
-        missing=sent["missing"] if sent else (),
-    )
+        evidence = _seen(raw, path, sent, frame)
+    else:
+        evidence = across(raw, path)
     for handle in handles:
         agent.call("free", handle=handle)
     return crossing.shared(evidence, facts, stream)
@@ -96,15 +91,29 @@ def usb_dmabuf(crossing: Crossing, stream: Coded) -> Shared:
     tried = agent.call("usb_write", handle=handles[0], size=sizes[0], through="mapping")
     if tried["stage"] == "done":  # a kernel that can
         raw = crossing.share(stream, handles=handles, allocator="udmabuf-4k")
-        tried, frames = _written(agent, raw, in_frame(raw, handles), sizes, through="mapping")
-        evidence = across(raw, path, frames=frames, consumer=tried["consumer"])
+        if raw["stage"] == "done":
+            evidence = _seen(
+                raw, path, *_written(agent, raw, in_frame(raw, handles), sizes, through="mapping")
+            )
+        else:
+            evidence = across(raw, path)
     else:
-        words = f"{tried['consumer']['how']}: {tried['message']}"
-        importer = tried["consumer"]["device"]
-        evidence = ended(path, tried["stage"], tried["errno"], words, importer=importer)
+        evidence = _refused(path, tried)
     for handle in handles:
         agent.call("free", handle=handle)
     return crossing.shared(evidence, facts, stream)
+
+
+def _seen(raw: dict[str, Any], path: str, sent: dict[str, Any], frame: bytes | None) -> dict[str, Any]:
+    """What the disk has of the decoder's frame; None: its controller refused it, and read nothing."""
+    if frame is None:
+        return _refused(path, sent)
+    return across(raw, path, frames=[frame], consumer=sent["consumer"], missing=sent["missing"])
+
+
+def _refused(path: str, sent: dict[str, Any]) -> dict[str, Any]:
+    words = f"{sent['consumer']['how']}: {sent['message']}"
+    return ended(path, sent["stage"], sent["errno"], words, importer=sent["consumer"]["device"])
 
 
 def _udmabufs(crossing: Crossing, stream: Coded) -> tuple[list[int], list[int]]:
@@ -116,10 +125,10 @@ def _udmabufs(crossing: Crossing, stream: Coded) -> tuple[list[int], list[int]]:
 
 def _written(
     agent: Agent, raw: dict[str, Any], handles: Sequence[int], sizes: Sequence[int], through: str = "pages"
-) -> tuple[dict[str, Any], list[bytes]]:
+) -> tuple[dict[str, Any], bytes | None]:
     """Write the planes of a frame to the disk, one behind the other: the answer for all, and the frame there.
 
-    An empty one where a plane was refused.
+    None where a plane was refused.
     """
     places = list(accumulate((-(-size // SECTOR) * SECTOR for size in sizes), initial=0))
     agent.call("usb_store", data=bytes(places[-1]))  # what was there is not the frame
@@ -129,10 +138,10 @@ def _written(
         sent = agent.call("usb_write", handle=handle, size=size, offset=place, through=through)
         answer = _joined(answer, sent) if answer else sent
         if sent["stage"] != "done":
-            return answer, [b""]
+            return answer, None
         planes.append(agent.call("usb_load", size=size, offset=place))
     used = zip(planes, raw["frames"][0]["sizes"], strict=True)
-    return answer, [b"".join(plane[:size] for plane, size in used)]
+    return answer, b"".join(plane[:size] for plane, size in used)
 
 
 def _joined(before: dict[str, Any], sent: dict[str, Any]) -> dict[str, Any]:

@@ -93,12 +93,16 @@ def guest_copied(crossing: Crossing, stream: Coded) -> Shared:
     """A buffer that is no blob: what the decoder wrote reaches the VMM's display by a transfer."""
     path = "guest-copied"
     guest, facts = virgl_guest(crossing)
+    if lacking := unsupported(path, facts, crossing.decoder, stream):
+        return lacking
     there = guest.agent
     size = crossing.decoder.needs(stream).layout.size
     begin = guest.trace_mark()
     options = {"allocator": "virtio-gpu-dumb", "size": size, "width": WIDTH}
     buffer = there.request("allocate", options, timeout=30)
     raw = crossing.decoder.share(stream, allocator="decoder-mmap")
+    if raw["stage"] != "done":
+        return crossing.shared(across(raw, path), facts, stream)
     there.call("write", handle=buffer["handle"], data=raw["frames"][0]["data"])
     shown = scanout(guest, buffer["handle"], size)
     there.call("gpu_flush", display=shown["display"])
