@@ -127,6 +127,16 @@ class DmaBuf:
         """Fill the whole buffer with one byte value."""
         self.write(bytes([byte]) * self.size)
 
+    def holds(self, byte: int) -> bool:
+        """Whether each of its pages begins with one byte value, and the last one ends with it."""
+        mapping = self.mapping
+        self._sync(SYNC_START | SYNC_READ)
+        try:
+            seen = mapping[::PAGE] + mapping[-1:]
+        finally:
+            self._sync(SYNC_END | SYNC_READ)
+        return not seen.strip(bytes([byte]))
+
     def _sync(self, flags: int) -> None:
         DMA_BUF_IOCTL_SYNC(self.fd, dma_buf_sync(flags))
 

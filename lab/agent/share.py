@@ -11,6 +11,7 @@ import time
 from . import videodev2 as v
 from .allocators import find
 from .buffers import get
+from .canary import Canary
 from .decoder import Decoder, cut
 from .dmabuf import DmaBuf, attachments
 from .iommu import iommu
@@ -61,10 +62,10 @@ def share(
     changed), ``buffers`` (`DmaBuf.describe`; of all formats, one for each memory plane), ``buffer`` (of them
     the first that the first frame is in), ``pages`` (of all that it is in), ``attachments`` (to each of the
     buffers), ``frames`` ({index, buffer, format: its index, error_flag, bytesused, sizes: bytes of each plane
-    in memory, data: all of them}), ``imported`` (the queue was given dma-bufs, and did not allocate),
-    ``copies`` (``None``: no such source on this path), ``canary``, ``times`` (seconds; ``decode`` includes
-    reading and refilling by CPU). A source that this kernel does not have is ``None`` and named in
-    ``missing``.
+    in memory, data: all of them}), ``exported`` (whether ``buffers`` are what this queue has exported),
+    ``copies`` (``None``: no such source on this path), ``canary`` (`Canary.byte`), ``times`` (seconds;
+    ``decode`` includes reading and refilling by CPU). A source that this kernel does not have is ``None`` and
+    named in ``missing``.
     """
     if sum(sizes) != len(stream) or not sizes or min(sizes) <= 0:
         raise ValueError(
@@ -102,12 +103,13 @@ class Experiment:
         self.copy = copy_control
         self.given = given
         self.count = buffers
-        self.canary = canary
+        self.canary = Canary(canary)
         self.stage = "probe"
         self.watch = Watch(importer)
         self.decoder: Decoder | None = None
         self.made: list[DmaBuf] = []  # everything that has to be closed in the end
         self.own: list[DmaBuf] = []  # what the decoder writes, where that is its own memory
+        self.exported: list[DmaBuf] = []  # those, and the ones of before the resolution changed
         self.targets: list[DmaBuf] = []  # what the consumer reads, a dma-buf for each memory plane
         self.used: list[DmaBuf] = []  # those, and the ones of before the resolution changed
         self.attachments: list[str] | None = None
@@ -149,9 +151,9 @@ class Experiment:
             "pages": _pages(first),
             "attachments": self.attachments,
             "frames": self.frames,
-            "imported": not self.own_buffers,
+            "exported": bool(self.used) and all(buffer in self.exported for buffer in self.used),
             "copies": None,
-            "canary": self.canary,
+            "canary": self.canary.byte,
             "times": self.times,
         }
 
@@ -215,7 +217,7 @@ class Experiment:
                 buffers.append(self.allocator.allocate(size))
                 self.made.append(buffers[-1])
         for buffer in buffers:
-            buffer.fill(self.canary)
+            self.canary.fill(buffer)
         self.times["allocate"] = time.monotonic() - began
         return buffers
 
@@ -229,7 +231,8 @@ class Experiment:
             for plane in range(queue.planes):
                 self.own.append(DmaBuf(queue.export(index, plane)))
                 self.made.append(self.own[-1])
-                self.own[-1].fill(self.canary)
+                self.exported.append(self.own[-1])
+                self.canary.fill(self.own[-1])
         self.times["allocate"] = time.monotonic() - began
         if self.copy:
             self.targets = self._allocate()
@@ -302,6 +305,7 @@ class Experiment:
         assert self.decoder is not None
         targets = self._of(done.index)
         written = self._of(done.index, self.own)
+        self.canary.came(targets)
         used = zip(targets, done.planes, self.planes, strict=True)
         sizes = [min(bytesused or room, target.size) for target, bytesused, room in used]
         if self.copy:
@@ -320,7 +324,7 @@ class Experiment:
         )
         if not done.last:
             for buffer in [*targets, *written] if self.copy else targets:
-                buffer.fill(self.canary)
+                self.canary.fill(buffer)
             fds = None if self.own_buffers else [target.fd for target in targets]
             self.decoder.device.capture.queue(done.index, fds)
 
