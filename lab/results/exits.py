@@ -14,8 +14,9 @@ def exit_code(results: Iterable[Result], planned: Iterable[Cell] = (), *, bisect
     """0 all as expected, 1 something unexpected, 2 nothing to run, 3 the lab failed.
 
     A wrong verdict outweighs a lab that failed elsewhere: it was measured. With ``bisect`` the
-    answer is for ``git bisect run``: only a wrong verdict makes a revision bad, and one that
-    could not be judged (the lab or the test itself broke) is skipped by 125.
+    answer is for ``git bisect run``: only a wrong verdict makes a revision bad (what is known to
+    fail and passes is none), and one that could not be judged (the lab or the test itself broke)
+    is skipped by 125.
     """
     return outcome_code(Outcome.of(results, planned=planned), bisect=bisect)
 
@@ -25,12 +26,10 @@ def outcome_code(outcome: Outcome, *, bisect: bool = False) -> ExitCode:
     if not outcome.cells:
         return ExitCode.BISECT_SKIP if bisect else ExitCode.USAGE
     wrong = {cell.status for cell in outcome.unexpected}
-    if wrong - {Status.ERROR, Status.MISS}:
+    if Status.FAIL in wrong:
         return ExitCode.UNEXPECTED
-    if bisect and wrong:
-        return ExitCode.BISECT_SKIP
-    if Status.ERROR in wrong:
+    if bisect:
+        return ExitCode.BISECT_SKIP if wrong & {Status.ERROR, Status.MISS} else ExitCode.OK
+    if wrong - {Status.MISS}:
         return ExitCode.UNEXPECTED
-    if Status.MISS in wrong:
-        return ExitCode.LAB
-    return ExitCode.OK
+    return ExitCode.LAB if wrong else ExitCode.OK

@@ -70,6 +70,30 @@ def test_exit_codes(statuses: list[Status], code: int, bisect: int) -> None:
     assert exit_code(found, bisect=True) == bisect
 
 
+KNOWN = {"kind": "fail", "state": "corrupt", "reason": "x", "link": "https://x", "where": "all.txt:1"}
+
+
+@pytest.mark.parametrize(
+    ("beside", "code", "bisect"),
+    [
+        (None, 1, 0),
+        (Status.PASS, 1, 0),
+        (Status.FAIL, 1, 1),
+        (Status.ERROR, 1, 125),
+        (Status.MISS, 1, 125),
+    ],
+)
+@pytest.mark.parametrize("status", [Status.PASS, Status.DONE])
+def test_a_known_failure_that_passes_is_news_but_no_bad_revision(
+    status: Status, beside: Status | None, code: int, bisect: int
+) -> None:
+    found = [result(test="known", status=status, verdict=None, expected=None, expectation=KNOWN)]
+    if beside is not None:
+        found.append(attempt(1, beside))
+    assert exit_code(found) == code
+    assert exit_code(found, bisect=True) == bisect
+
+
 def test_a_missing_cell_is_the_lab_s_fault() -> None:
     items = good_run(["virt-cma"])
     assert exit_code(items, plan(items)) == ExitCode.OK
