@@ -270,6 +270,139 @@ def test_plain_evidence_has_hashes_for_pixels():
     assert plain["maps"][0]["dma"] == [[0xFFFF0000, 40960]]
 
 
+@pytest.mark.parametrize(
+    ("seen", "words"),
+    [
+        ([3, 4], "rose from 3 to 4 slots"),
+        ([None, 0], "high-water mark"),
+        ([0, None], "high-water mark"),
+        (None, "high-water mark"),
+    ],
+)
+def test_a_bounce_that_nobody_saw_shows_in_the_high_water_mark(seen, words):
+    found = verdict(scenes.shared(swiotlb_hiwater=seen))
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert words in found.reason
+    assert verdict(scenes.shared(swiotlb_hiwater=[4, 4])).verdict is Verdict.ZERO_COPY
+
+
+def test_one_reference_that_proves_nothing_is_enough():
+    for bad in (bytes([CANARY]) * 38016, b""):
+        pictures = [REFERENCES[0], bad]
+        found = verdict(scenes.shared(frames=scenes.frames(pictures)), pictures)
+        assert found.verdict is Verdict.INCONCLUSIVE, len(bad)
+
+
+def test_a_call_that_failed_after_all_frames_is_told():
+    raw = scenes.shared(errno=errno.EIO, message="VIDIOC_DQBUF: EIO")
+    for stage in ("decode", "done"):
+        found = verdict(raw | {"stage": stage})
+        assert found.verdict is Verdict.INCONCLUSIVE, stage
+        assert "VIDIOC_DQBUF: EIO" in found.reason
+    found = verdict(scenes.shared(stage="decode", frames=scenes.frames(REFERENCES[:1])))
+    assert (found.verdict, found.reason) == (
+        Verdict.INCONCLUSIVE,
+        "decoding stopped after 1 of 2 frames (no error: )",
+    )
+
+
+def test_frames_of_several_sizes_want_room_for_the_largest():
+    """Where nobody knows how large the buffers are."""
+    pictures = [REFERENCES[0], REFERENCES[1][:4096]]
+    raw = scenes.shared(frames=scenes.frames(pictures), buffers=[], pages=None)
+    assert verdict(raw, pictures).verdict is Verdict.ZERO_COPY
+    part = scenes.mapped(scenes.scattered(), iova=0x1000) | {"dma": [[0x1000, 36864]]}
+    assert verdict(raw | {"maps": [part]}, pictures).verdict is Verdict.INCONCLUSIVE
+
+
+def test_of_the_decoders_own_nobody_asks_who_is_attached():
+    assert verdict(scenes.own(missing=["debugfs:dma_buf/bufinfo"])).verdict is Verdict.ZERO_COPY
+    sg = scenes.own(allocs=None, maps=[scenes.mapped(scenes.scattered(), iova=0x1000)])
+    assert verdict(sg | {"missing": ["evidence:allocs"]}).verdict is Verdict.INCONCLUSIVE
+
+
+WRONG = bytes(38016)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reasons"),
+    [
+        (
+            {"frames": scenes.frames([REFERENCES[0], REFERENCES[0]]), "canary": None},
+            ["decoder reported DONE, 38016 of 76032 bytes differ", "frame 1 shows frame 0"],
+        ),
+        (
+            {"frames": [frame | {"error_flag": True} for frame in scenes.frames(REFERENCES)]},
+            ["the decoder marked 2 of 2 frames as bad"],
+        ),
+        ({"frames": scenes.frames(REFERENCES[:1])}, ["1 frames came, 2 were sent"]),
+        (
+            {"frames": [frame | {"bytesused": 9} for frame in scenes.frames(REFERENCES)]},
+            ["frame 0 is shorter than sent, or out of order"],
+        ),
+        (
+            {"frames": [frame | {"bytesused": 9} for frame in scenes.frames(REFERENCES)], "faults": None},
+            ["frame 0 is shorter than sent, or out of order", "whether the IOMMU faulted is not known"],
+        ),
+        (
+            {
+                "frames": [frame | {"error_flag": True} for frame in scenes.frames([WRONG, REFERENCES[1]])],
+                "faults": 2,
+                "fault_lines": ["event 0x10"],
+            },
+            [
+                "2 IOMMU faults (event 0x10); decoder reported ERROR, 37865 of 76032 bytes differ",
+                "decoder reported ERROR, 37865 of 76032 bytes differ",
+                "0 of them still hold the canary",
+                "the decoder marked 2 of 2 frames as bad",
+            ],
+        ),
+    ],
+)
+def test_what_is_wrong_with_frames_is_said_and_nothing_else(changes, reasons):
+    assert list(verdict(scenes.shared(**changes)).reasons) == reasons
+
+
+def test_what_proves_it_is_said():
+    exact = "all 76032 bytes of 2 frames are right"
+    assert list(verdict(scenes.shared()).reasons) == [
+        f"{exact}; the decoder is attached to inode 12",
+        "10 pages or runs mapped as 1 over the buffer's pages",
+        "nothing bounced, no fault",
+    ]
+    assert "10 pages or runs mapped as 1" in verdict(scenes.shared(pages=None)).reasons
+    assert list(verdict(scenes.own()).reasons) == [
+        f"{exact}, in the decoder's own allocation",
+        "nothing bounced, no fault",
+    ]
+    assert verdict(scenes.shared(tolerance=2)).reason.startswith(f"{exact} within 2;")
+
+
+def where(**changes):
+    return verdict(scenes.shared(**changes)).pages
+
+
+def test_where_the_pages_are_and_whether_in_one_run():
+    high, run = scenes.scattered(5 * scenes.GIB), scenes.run_of_pages()
+    unknown = scenes.shared()["buffer"] | {"runs": None}
+    one = unknown | {"runs": 1}
+    found = where(pages=high, buffer=unknown, buffers=[unknown])
+    assert (found.contiguous, found.lowest, found.highest) == (False, high[0], high[-1])
+    assert where(pages=run, buffer=unknown, buffers=[unknown]).contiguous is True
+    assert where(pages=run, buffer=unknown, buffers=[]).contiguous is True
+    assert where(pages=high, buffer=one, buffers=[one]).contiguous is True  # the allocator counted
+    assert where(pages=run, buffers=[one, unknown]).contiguous is None
+    assert where(pages=run, buffers=[one, one]).contiguous is True
+    assert where(pages=run, buffers=[one, unknown | {"runs": 2}, unknown]).contiguous is False
+    # What the importer mapped last tells it, too; but not of the decoder's own, which it need not map.
+    maps = [scenes.mapped(scenes.scattered()), scenes.mapped(high)]
+    assert where(pages=None, maps=maps).lowest == high[0]
+    assert where(pages=run, maps=maps).lowest == run[0]
+    assert where(pages=None, maps=[maps[1] | {"truncated": True}]) is None
+    assert where(pages=None, buffer=None, buffers=[], maps=maps).contiguous is None
+    assert verdict(scenes.own(maps=maps)).pages is None
+
+
 small = [bytes([5] * 48), bytes([9] * 48)]
 pictures = st.sampled_from([small[0], small[1], bytes([CANARY] * 48), bytes(48), b""])
 devices = st.sampled_from([DEVICE, "0000:00:02.0"])
