@@ -19,7 +19,7 @@ def signs(evidence: Evidence) -> list[str]:
         return []
     found = []
     held, wrote = evidence.dmabuf, evidence.buffer
-    if "dmabuf" in evidence.sharing_path.sources and held and wrote and held.inode != wrote.inode:
+    if held and wrote and held.inode != wrote.inode:
         found.append(
             f"the VMM holds inode {held.inode} for the resource, the decoder wrote inode {wrote.inode}"
         )
@@ -47,7 +47,7 @@ def proof(evidence: Evidence) -> list[str]:
     found = []
     if "copies" in path.sources:
         found.append("the VMM was listened to and obeyed no transfer")
-    if "guest_pages" in path.sources and evidence.guest_pages is not None:
+    if evidence.guest_pages is not None:
         found.append(f"{len(evidence.guest_pages)} pages of guest RAM, each found and none twice")
     if "canaries" in path.sources:
         found.append("words written on either side were read on the other")

@@ -153,6 +153,7 @@ def test_a_screen_that_shows_something_else_is_corrupt():
         (None, "which pages of guest RAM"),
         ([*crossings.guest_pages()[:9], None], "1 of 10 pages that the decoder wrote were not found"),
         ([*crossings.guest_pages()[:9], crossings.guest_pages()[0]], "found twice"),
+        ([*crossings.guest_pages()[:9], crossings.guest_pages()[0] + 16], "found twice"),
         (crossings.guest_pages()[:9], "9 pages of guest RAM were found, the decoder had 40960 bytes"),
         ([], "0 pages of guest RAM"),
     ],
@@ -169,7 +170,8 @@ def test_ten_pages_are_enough_for_ten_pages():
     assert verdict(guest_blob() | {"buffers": [larger]}).verdict is Verdict.INCONCLUSIVE
     nobody_said = guest_blob() | {"buffers": []}
     assert verdict(nobody_said | {"payload": 40960}).verdict is Verdict.ZERO_COPY
-    assert verdict(nobody_said | {"payload": 40961}).verdict is Verdict.INCONCLUSIVE
+    reasons = verdict(nobody_said | {"payload": 40961}).reasons
+    assert "10 pages of guest RAM were found, the decoder had 40961 bytes to write to" in reasons
     assert verdict(crossings.usb() | {"payload": 40960}).verdict is Verdict.ZERO_COPY
 
 
@@ -222,6 +224,27 @@ def test_a_consumer_may_take_a_frame_in_several_requests():
     # Half of it twice is half of it.
     assert verdict(crossings.usb(maps=[parts[1], parts[1]])).verdict is Verdict.INCONCLUSIVE
     assert verdict(crossings.usb(maps=parts[:1])).verdict is Verdict.INCONCLUSIVE
+
+
+def test_a_consumer_may_map_other_memory_beside_the_frame():
+    [event] = crossings.usb()["consumer"]["maps"]
+    command = scenes.mapped([5 << 30]) | {"device": crossings.USB}
+    assert verdict(crossings.usb(maps=[command, event])).verdict is Verdict.ZERO_COPY
+
+
+def test_mappings_of_a_consumer_say_nothing_where_nobody_knows_the_buffers_pages():
+    consumer = crossings.usb()["consumer"] | {"name": "GPU", "device": crossings.USB}
+    found = verdict(across(scenes.shared(), "gpu-import", frames=REFERENCES, consumer=consumer))
+    assert found.verdict is Verdict.ZERO_COPY
+    found = verdict(across(scenes.shared(), "gpu-import", frames=REFERENCES, consumer=consumer, pages=None))
+    assert (found.verdict, found.reason) == (Verdict.INCONCLUSIVE, "not known: which memory GPU read")
+
+
+def test_a_buffer_that_nobody_knows_is_nobodys():
+    for raw in (crossings.gpu(), guest_blob()):
+        found = verdict(raw | {"buffer": None})
+        assert found.verdict is not Verdict.ZERO_COPY
+        assert not any("inode" in reason for reason in found.reasons)
 
 
 def test_gpu_that_imported_another_buffer():
