@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from lab.base.errors import ExitCode
 from lab.base.words import IommuMode, Status
 from lab.results import Outcome, Result, exit_code
+from lab.results.exits import outcome_code
 from lab.results.outcome import NO_RESULT
 from tests.results.sample import bad_run, good_run, plan, result, run
 
@@ -42,12 +45,24 @@ def test_a_planned_cell_without_a_result_is_missing_and_keeps_its_place() -> Non
     lost = outcome.cells[0]
     assert (lost.status, lost.reason, lost.path) == (Status.MISS, NO_RESULT, items[0].path)
     assert outcome.attempts[lost.key] == 0
+    assert (lost.run, lost.started) == (outcome.run.id, outcome.run.started)
+    (alone,) = Outcome.of([], planned=plan(items[:1])).cells
+    assert (alone.run, alone.started) == ("", datetime.fromtimestamp(0, UTC))
 
 
 def test_the_unexpected_begins_with_what_was_measured() -> None:
     outcome = Outcome.of(bad_run(), run(plan(good_run())))
     assert [cell.status for cell in outcome.unexpected] == [Status.FAIL, Status.ERROR, Status.MISS]
     assert sum(outcome.counts.values()) == len(good_run())
+    assert all(outcome.counts.values())
+    good_now = result(test="known", status=Status.PASS, expectation=KNOWN)
+    outcome = Outcome.of([good_now, *bad_run()], run(plan(good_run())))
+    assert [cell.status for cell in outcome.unexpected] == [
+        Status.FAIL,
+        Status.ERROR,
+        Status.MISS,
+        Status.PASS,
+    ]
 
 
 CODES = [
@@ -68,6 +83,7 @@ def test_exit_codes(statuses: list[Status], code: int, bisect: int) -> None:
     found = [attempt(1, status, str(number)) for number, status in enumerate(statuses)]
     assert exit_code(found) == code
     assert exit_code(found, bisect=True) == bisect
+    assert outcome_code(Outcome.of(found)) == code
 
 
 KNOWN = {"kind": "fail", "state": "corrupt", "reason": "x", "link": "https://x", "where": "all.txt:1"}
