@@ -225,6 +225,8 @@ class Experiment:
         """Let the decoder allocate; export, fill and queue its buffers."""
         queue = decoder.device.capture
         self.stage = "allocate"
+        if not self.exported:
+            self.watch.restart()  # what was allocated until now are buffers for the stream
         began = time.monotonic()
         self.count = queue.request(self.count, v.MEMORY_MMAP)
         for index in range(self.count):
