@@ -237,19 +237,14 @@ class Evidence(_Model):
         return sum({event.phys: event.bytes for event in events if self.over(event)}.values())
 
     def whole(self, events: Iterable[MapEvent], least: int) -> bool:
-        """Whether each of the buffers has one of ``events`` to itself that maps all of it.
+        """Whether each of the buffers has one of ``events`` to itself that maps as much as all of it.
 
         ``least``: bytes of one where nobody knows how large the buffers are. An event of which the trace cut
         the list maps as much as anybody wants.
         """
-        once = {event.phys: event for event in events if event.dma and (self._several or self.over(event))}
+        once = {event.phys: event for event in events if event.dma}
         rooms = [sys.maxsize if event.truncated else event.bytes for event in once.values()]
         return _all_fit([buffer.size for buffer in self.buffers] or [least], rooms)
-
-    @property
-    def _several(self) -> bool:
-        """The pages are those of some of the buffers, so that the mappings of others lie elsewhere."""
-        return len(self.buffers) > 1
 
     @property
     def importer_maps(self) -> tuple[MapEvent, ...]:

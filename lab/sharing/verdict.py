@@ -219,9 +219,9 @@ def _lossy(evidence: Evidence) -> bool:
 
 
 def _maps_all_pages(evidence: Evidence) -> bool:
-    """Of each dma-buf that the frame is in; true where the trace cut a list, or the pages are not known."""
+    """Of each dma-buf that the frame is in; true where the trace cut their list, or they are not known."""
     events = evidence.importer_maps
-    cut = any(event.truncated for event in events)
+    cut = any(event.truncated and evidence.over(event) for event in events)
     return cut or evidence.mapped(events) >= PAGE * len(evidence.pages or ())
 
 

@@ -64,6 +64,7 @@ def test_acceptance_of_scattered_pages_is_no_luck():
     found = outcome(scenes.shared(maps=[scenes.mapped(pages)]), "udmabuf-4k")
     assert found.standing is Standing.UNEXPECTED
     assert found.verdict is Verdict.ZERO_COPY
+    assert "for the pages that it got" not in found.reason, "the same was expected of them"
 
 
 def test_refusal_of_a_contiguous_buffer_is_no_pass_of_the_refusal():

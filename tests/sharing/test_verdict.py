@@ -205,6 +205,35 @@ def test_mapping_must_be_of_this_buffer_and_whole():
     assert verdict(scenes.shared(maps=[other])).verdict is Verdict.COPIED
 
 
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_field_that_was_not_sent_is_missing(source):
+    raw = scenes.shared()
+    found = Evidence.from_raw({key: value for key, value in raw.items() if key != source})
+    assert found.missing == (f"evidence:{source}",)
+    assert Evidence.from_raw(raw).missing == ()
+    bare = Evidence.from_raw(raw).without(source)
+    assert (getattr(bare, source), bare.missing) == (None, (f"evidence:{source}",))
+
+
+def test_each_page_of_a_mapping_must_be_the_buffers():
+    pages = scenes.scattered()
+    mixed = scenes.mapped([*pages[:9], 5 * scenes.GIB], iova=0x1000)
+    nowhere = scenes.mapped([], iova=0x1000)
+    for event in (mixed, nowhere):
+        found = verdict(scenes.shared(maps=[event]))
+        assert (found.verdict, found.reason) == (
+            Verdict.COPIED,
+            "the decoder mapped other pages than the buffer's",
+        )
+    # Part of it, and the rest of something else, is not all of it; nor what the trace cut of that.
+    part = scenes.mapped(pages, iova=0x1000) | {"dma": [[0x1000, 4096]]}
+    for other in (mixed, mixed | {"truncated": True}):
+        assert verdict(scenes.shared(maps=[part, other])).verdict is Verdict.INCONCLUSIVE
+    assert verdict(scenes.shared(maps=[part | {"truncated": True}])).verdict is Verdict.ZERO_COPY
+    unmapped = part | {"truncated": True, "dma": []}
+    assert verdict(scenes.shared(maps=[unmapped])).verdict is Verdict.INCONCLUSIVE
+
+
 def test_every_buffer_of_the_queue_must_be_mapped():
     [buffer], [event] = scenes.shared()["buffers"], scenes.shared()["maps"]
     elsewhere = scenes.mapped(scenes.scattered(3 * scenes.GIB), iova=0xF0000000)
@@ -245,6 +274,7 @@ def test_the_decoders_own_buffer_that_it_is_given_back_is_imported():
 def test_each_buffer_of_the_decoders_own_must_be_allocated():
     [allocation], buffer = scenes.own()["allocs"], scenes.own()["buffer"]
     two = [buffer, buffer | {"inode": 14}]
+    assert verdict(scenes.own(buffers=[], allocs=[])).verdict is Verdict.INCONCLUSIVE
     for allocs in ([allocation], [allocation, allocation | {"size": 4096}]):
         assert verdict(scenes.own(buffers=two, allocs=allocs)).verdict is Verdict.INCONCLUSIVE
     assert verdict(scenes.own(buffers=two, allocs=[allocation] * 2)).verdict is Verdict.ZERO_COPY
@@ -253,13 +283,13 @@ def test_each_buffer_of_the_decoders_own_must_be_allocated():
 
 
 def test_broken_evidence_is_the_labs_fault():
-    for change in (
-        {"stage": "elsewhere"},
-        {"bounced": "many"},
-        {"frames": [{"index": 0}]},
-        {"maps": [{"nents": 1}]},
+    for change, where in (
+        ({"stage": "elsewhere"}, "stage"),
+        ({"bounced": "many"}, "bounced"),
+        ({"frames": [{"index": 0}]}, r"frames\.0\.error_flag"),
+        ({"maps": [{"nents": 1}]}, r"maps\.0\.device"),
     ):
-        with pytest.raises(LabError, match="evidence is broken"):
+        with pytest.raises(LabError, match=f"evidence is broken: {where}: "):
             Evidence.from_raw(scenes.shared(**change))
 
 
