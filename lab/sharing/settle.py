@@ -18,7 +18,7 @@ from lab.base.words import IommuMode, Verdict
 from lab.sharing.allocators import Allocator
 from lab.sharing.constraints import BoardFacts, DecoderFacts, Layout
 from lab.sharing.expect import QCIF_NV12, Expectation, expected, expected_path
-from lab.sharing.paths import Place, SharingPath, VmmFacts
+from lab.sharing.paths import SharingPath, VmmFacts
 from lab.sharing.verdict import Judgement, Pages
 
 
@@ -77,10 +77,7 @@ def settle_path(
     def ask(layout: Layout | None) -> Expectation:
         return expected_path(path, decoder, board, vmm, mode, size=size, layout=layout)
 
-    # A decoder in the guest was traced by the guest's kernel, so its addresses are the guest's.
-    in_guest = path.place is Place.IN_GUEST and vmm.guest is not None
-    layout = _layout(judgement.pages, decoder, vmm.guest_memory if in_guest else board)
-    return _settle(judgement, ask, layout)
+    return _settle(judgement, ask, _layout(judgement.pages, decoder, board))
 
 
 def _settle(
@@ -102,7 +99,7 @@ def _settle(
 def _meets(judgement: Judgement, expectation: Expectation) -> bool:
     if judgement.verdict is not expectation.verdict:
         return False
-    return judgement.verdict is not Verdict.REFUSED or expectation.errno in (None, judgement.errno)
+    return judgement.verdict is not Verdict.REFUSED or judgement.errno == expectation.errno
 
 
 def _layout(pages: Pages | None, decoder: DecoderFacts, board: BoardFacts) -> Layout | None:

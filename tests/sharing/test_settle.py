@@ -1,6 +1,7 @@
 """Measured against expected, and what luck does."""
 
 import errno
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -84,6 +85,21 @@ def test_one_scattered_buffer_among_several_is_enough():
 
 def test_wrong_errno_is_unexpected():
     assert outcome(scenes.refused(errno=errno.EINVAL), "udmabuf-4k").standing is Standing.UNEXPECTED
+
+
+def test_of_what_is_unsupported_the_board_may_say_why_in_its_own_number():
+    raw = scenes.shared(stage="probe", errno=errno.EIO, frames=[])
+    facts = replace(SMALL, heaps=("system",))
+    assert outcome(raw | {"allocator": "heap-cma"}, "heap-cma", facts).expectation.errno == errno.ENODEV
+    assert outcome(raw | {"allocator": "heap-cma"}, "heap-cma", facts).passed
+
+
+def test_pages_of_which_nobody_knows_how_they_lie_excuse_nothing():
+    """A refusal of contiguous memory, which scattered pages would explain, and nobody saw any."""
+    unknown = scenes.shared()["buffer"] | {"runs": None}
+    found = outcome(scenes.refused(buffer=unknown, buffers=[unknown] * 2, pages=None), "udmabuf-2m")
+    assert found.standing is Standing.UNEXPECTED
+    assert found.verdict is Verdict.REFUSED
 
 
 def test_silent_loss_where_refusal_was_due():

@@ -25,6 +25,12 @@ def test_addresses_that_the_iommu_mapped_are_translated():
     assert translated(raw(maps=[event], iommu_maps=[[0xFFF00000, run[0], 40960]])) is True
 
 
+def test_of_several_ranges_the_first_tells_it():
+    event = RANGE | {"dma": [[0xFFFF0000, 8192], [0xFFF00000, 32768]]}
+    assert translated(raw(maps=[event], iommu_maps=MAPS[:1])) is True
+    assert translated(raw(maps=[event], iommu_maps=[[0xFFF00000, PAGES[0], 4096]])) is False
+
+
 @pytest.mark.parametrize(
     "maps",
     [
