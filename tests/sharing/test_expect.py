@@ -7,7 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.base.words import IommuMode, Verdict
-from lab.sharing import ALLOCATORS, BoardFacts, DecoderFacts, Layout, Reach, expected
+from lab.sharing import (
+    ALLOCATORS,
+    PATHS,
+    BoardFacts,
+    Capability,
+    DecoderFacts,
+    Layout,
+    Reach,
+    VmmFacts,
+    expected,
+    expected_path,
+)
 from tests.sharing.scenes import BARE, GIB, LARGE, MODES, NARROW, SMALL, WIDE
 
 OK, NO, LOST = Verdict.ZERO_COPY, Verdict.REFUSED, Verdict.CORRUPT
@@ -171,3 +182,84 @@ def test_more_guarantees_never_turn_zero_copy_away(allocator, decoder, board, mo
     best = Layout(contiguous=True, reach=Reach.BELOW)
     if expected(allocator, decoder, board, mode, size=size).verdict is Verdict.ZERO_COPY:
         assert expected(allocator, decoder, board, mode, size=size, layout=best).verdict is Verdict.ZERO_COPY
+
+
+SG = DecoderFacts("takes what it gets", 32, contiguous=False)
+HALF = BoardFacts(ram=((0, 2 * GIB),))
+SCATTERED, OWN, SYNCED, CONTROL = (
+    ALLOCATORS[name] for name in ("udmabuf-4k", "decoder-mmap", "heap-system", "copied")
+)
+
+
+@pytest.mark.parametrize(
+    ("decoder", "allocator", "layout", "wanted"),
+    [
+        (SG, SCATTERED, Layout(False, Reach.BELOW), Verdict.ZERO_COPY),
+        (WIDE, SCATTERED, Layout(False, Reach.BELOW), Verdict.REFUSED),
+        (SG, SCATTERED, Layout(False, Reach.ACROSS), Verdict.CORRUPT),
+        (SG, SYNCED, Layout(False, Reach.ACROSS), Verdict.COPIED),
+        (WIDE, SCATTERED, Layout(False, Reach.ACROSS), Verdict.REFUSED),
+        (WIDE, SCATTERED, Layout(False, Reach.ABOVE), Verdict.CORRUPT),
+        (WIDE, SYNCED, Layout(False, Reach.ABOVE), Verdict.COPIED),
+    ],
+)
+def test_what_a_layout_means_without_translation(decoder, allocator, layout, wanted):
+    for mode in (IommuMode.OFF, IommuMode.PASSTHROUGH):
+        assert expected(allocator, decoder, LARGE, mode, layout=layout).verdict is wanted
+    assert expected(allocator, decoder, LARGE, IommuMode.LAZY, layout=layout).verdict is Verdict.ZERO_COPY
+
+
+def test_a_decoder_without_an_iommu_is_translated_in_no_mode():
+    for mode in IommuMode:
+        assert expected(SCATTERED, BARE, SMALL, mode).verdict is Verdict.REFUSED
+
+
+def test_the_control_is_copied_only_where_the_decoder_runs():
+    assert expected(CONTROL, WIDE, SMALL, IommuMode.OFF).verdict is Verdict.COPIED
+    assert expected(CONTROL, NARROW, SMALL, IommuMode.OFF).verdict is Verdict.UNSUPPORTED
+
+
+@pytest.mark.parametrize(
+    ("lines", "mode", "board", "allocator", "wanted"),
+    [
+        (32, IommuMode.TRANSLATED, SMALL, OWN, Verdict.ZERO_COPY),  # it has what it promises
+        (31, IommuMode.TRANSLATED, SMALL, OWN, Verdict.FAULTED),
+        (31, IommuMode.OFF, SMALL, OWN, Verdict.CORRUPT),
+        (31, IommuMode.OFF, HALF, OWN, Verdict.ZERO_COPY),  # nothing lies beyond
+        (31, IommuMode.OFF, HALF, SCATTERED, Verdict.REFUSED),
+        (31, IommuMode.OFF, SMALL, SCATTERED, Verdict.REFUSED),  # it is never given any
+        (31, IommuMode.TRANSLATED, SMALL, CONTROL, Verdict.FAULTED),  # there is nothing to copy
+        (31, IommuMode.OFF, SMALL, CONTROL, Verdict.CORRUPT),
+    ],
+)
+def test_address_lines_that_are_not_there(lines, mode, board, allocator, wanted):
+    decoder = DecoderFacts("d", 32, device_bits=lines)
+    assert expected(allocator, decoder, board, mode).verdict is wanted
+
+
+@pytest.mark.parametrize(
+    ("lines", "end", "wanted"),
+    [
+        (None, 2 * GIB, Verdict.ZERO_COPY),
+        (32, 8 * GIB, Verdict.ZERO_COPY),
+        (31, 2 * GIB, Verdict.ZERO_COPY),
+        (31, 2 * GIB + 4096, Verdict.FAULTED),
+    ],
+)
+def test_address_lines_that_a_decoder_in_the_guest_has_not(lines, end, wanted):
+    path = PATHS["vfio-decoder"]
+    there = {name: Capability(True) for name in path.requires}
+    vmm = VmmFacts(there, guest=BoardFacts(ram=((0, end),)))
+    decoder = DecoderFacts("d", 32, device_bits=lines)
+    assert expected_path(path, decoder, SMALL, vmm, IommuMode.TRANSLATED).verdict is wanted
+
+
+def test_guest_pages_are_judged_as_they_really_lie():
+    path = PATHS["guest-blob"]
+    vmm = VmmFacts({name: Capability(True) for name in path.requires}, guest=SMALL)
+    for layout, wanted in (
+        (None, Verdict.REFUSED),
+        (Layout(True, Reach.BELOW), Verdict.ZERO_COPY),
+        (Layout(True, Reach.ABOVE), Verdict.CORRUPT),
+    ):
+        assert expected_path(path, WIDE, SMALL, vmm, IommuMode.OFF, layout=layout).verdict is wanted
