@@ -96,8 +96,33 @@ def test_the_most_specific_file_speaks(folder: Path) -> None:
         lines("skip - off *", f"fail copied off {TEST}", f"flake - * {TEST}", "skip - * *")
     )
     assert says() == "fail"
+    (folder / "board" / "rock-1.txt").write_text(lines(f"fail copied * {TEST}", "skip - off *"))
+    assert says() == "fail", "an exact name goes before a pattern, also before a later one with its mode"
     (folder / "board" / "rock-1.txt").write_text(lines("fail copied translated *", "fail copied off *wide"))
     assert says() == "skip", "another mode, another test: the next file speaks"
+
+
+@pytest.mark.parametrize("place", ["all.txt", "soc/rk3588.txt", "board/deep/er.txt"])
+def test_every_file_is_checked(folder: Path, place: str) -> None:
+    path = folder / place
+    path.parent.mkdir(exist_ok=True)
+    Expectations(folder).check()
+    path.write_text(lines(f"fail corrupt off {TEST}"))
+    assert [item.test for item in Expectations(folder).all] == [TEST]
+    path.write_text("nonsense\n")
+    with pytest.raises(ConfigError, match=rf"{place}:1: not KIND"):
+        Expectations(folder).check()
+    path.write_bytes(b"\xff\n")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        Expectations(folder).check()
+
+
+@pytest.mark.parametrize(
+    ("iommu", "test", "exact"), [("off", TEST, True), ("*", TEST, False), ("off", "*vgem]", False)]
+)
+def test_what_speaks_of_one_cell_only(iommu: str, test: str, exact: bool) -> None:
+    (item,) = parse(lines(f"skip - {iommu} {test}"), "all.txt")
+    assert item.exact == exact
 
 
 def test_a_name_leads_out_of_no_folder(folder: Path) -> None:

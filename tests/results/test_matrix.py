@@ -12,7 +12,7 @@ from rich.console import Console
 
 from lab.base.words import IommuMode, Status, Verdict
 from lab.results import Outcome, Result
-from lab.results.matrix import blocks, headline, summary
+from lab.results.matrix import blocks, gravity, headline, summary
 from lab.results.terminal import MatrixView, show
 from tests.results.sample import bad_run, crossing, good_run, other, plan, result, run, vm_run
 from tests.results.strategies import results
@@ -112,6 +112,25 @@ def test_several_results_in_one_place_show_the_gravest_and_how_many() -> None:
     (entry,) = blocks(Outcome.of(items))[0].shares[0].entries
     assert entry is not None
     assert (entry.alike, len(entry.cells), entry.as_expected) == (1, 4, False)
+
+
+def test_the_gravest_of_several_is_what_somebody_has_to_look_at() -> None:
+    order = [
+        (Status.FAIL, Verdict.ZERO_COPY),  # whatever it was: not what it had to be
+        (Status.FAIL, None),
+        (Status.ERROR, Verdict.ZERO_COPY),
+        (Status.MISS, None),
+        (Status.PASS, Verdict.CORRUPT),
+        (Status.PASS, Verdict.COPIED),
+        (Status.DONE, Verdict.REFUSED),
+        (Status.PASS, Verdict.ZERO_COPY),
+        (Status.PASS, None),
+        (Status.DONE, None),
+        (Status.SKIP, None),
+    ]
+    ranks = [gravity(*cell) for cell in order]
+    assert ranks == sorted(ranks)
+    assert len(set(ranks)) == len(ranks) - 1, "only the two that failed are alike"
 
 
 def test_several_decoders_have_a_block_each() -> None:

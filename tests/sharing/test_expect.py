@@ -147,6 +147,8 @@ def test_facts_from_the_agent():
         ram=((GIB, 4 * GIB),), swiotlb=False, shmem_huge=True, heaps=("system",)
     )
     assert not BoardFacts.from_raw({"ram": raw["ram"], "cmdline": "a swiotlb=noforce"}).swiotlb
+    assert BoardFacts.from_raw({"ram": raw["ram"], "cmdline": "a swiotlb=65536"}).swiotlb
+    assert BoardFacts.from_raw({"ram": raw["ram"], "swiotlb_bytes": 4096}).swiotlb
     with pytest.raises(ValueError, match="no RAM"):
         BoardFacts.from_raw({"ram": []})
 
