@@ -420,6 +420,8 @@ def test_where_the_pages_are_and_whether_in_one_run():
     assert (found.contiguous, found.lowest, found.highest) == (False, high[0], high[-1])
     assert where(pages=run, buffer=unknown, buffers=[unknown]).contiguous is True
     assert where(pages=run, buffer=unknown, buffers=[]).contiguous is True
+    assert where(pages=[*run, run[-1] + 8192], buffer=unknown, buffers=[]).contiguous is False
+    assert where(pages=high, buffer=one, buffers=[]).contiguous is True
     assert where(pages=high, buffer=one, buffers=[one]).contiguous is True  # the allocator counted
     assert where(pages=run, buffers=[one, unknown]).contiguous is None
     assert where(pages=run, buffers=[one, one]).contiguous is True
