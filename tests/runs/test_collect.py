@@ -73,3 +73,11 @@ def test_decoding_is_tried_with_each_driver_of_a_board():
     for test, of in kinds.items():
         found = set(re.findall(rf"{test}\[translated-([^\]]+)\]", said))
         assert found == {f"{name}-{one}" for name, it in known.items() for one in of(it) or ["none"]}
+
+
+def test_both_suites_are_one_run():
+    """`lab run` without a suite, and `pytest suites`: two test files of one name would break both."""
+    said = collect("targets/virt-smmu.yaml", "suites/board", "suites/vm")
+    assert {"suites/board/test_import.py", "suites/vm/test_guest_import.py"} <= {
+        line.partition("::")[0] for line in said.splitlines()
+    }
