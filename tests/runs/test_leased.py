@@ -25,7 +25,6 @@ DEAD = {
     "NetworkPowerPort": {"model": "rest", "host": "http://127.0.0.1:9/none", "index": "0"},
     "NetworkSerialPort": {"host": "127.0.0.1", "port": 9, "protocol": "raw"},
     "NetworkService": {"address": "127.0.0.1", "username": "root", "port": 9},
-    "TFTPProvider": {"internal": "/nowhere/", "external": ""},
 }
 """A board whose power, console and ssh nobody answers; the exporter offers it all the same."""
 
@@ -99,9 +98,12 @@ def test_a_terminated_run_frees_everything_soon(lab, session, tmp_path):
 
 
 @pytest.fixture
-def dead(lab: BoardLab, session: Session) -> Iterator[str]:
-    """A place with a board that does not answer."""
-    lab.start_exporter("broken", {"dead-1": DEAD})
+def dead(lab: BoardLab, session: Session, tmp_path: Path) -> Iterator[str]:
+    """A place with a board that does not answer; its boot files could be served."""
+    folder = tmp_path / "tftp"
+    folder.mkdir()
+    provider = {"internal": f"{folder}/", "external": ""}
+    lab.start_exporter("broken", {"dead-1": {**DEAD, "TFTPProvider": provider}})
     lab.add_places(session, "dead-1", exporter="broken", soc="dead", target="virt-cma")
     eventually(lambda: session.place("dead-1").live)
     yield "dead-1"
