@@ -181,6 +181,8 @@ def write(
     if image is not None:
         initrd = directory / f"{target.name}.initrd"
         files = {"kernel": str(image.kernel), "initrd": str(initrd)}
+        if target.boot.packed is not None:
+            files["packed"] = str(image.packed)
         parts = [image.initrd]
         if target.boot.root == "http":
             parts.append(image.drivers)

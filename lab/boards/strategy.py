@@ -51,7 +51,8 @@ class SharelabStrategy(Strategy):  # type: ignore[misc]
 
     Binds to: PowerProtocol, ConsoleProtocol, SSHDriver; UBootDriver and TFTPProviderDriver, or
     AndroidFastbootDriver, as boot.loader says; HTTPProviderDriver and VmmDriver where there is one.
-    Reads from the environment: boot, iommu; images: kernel and initrd, root where boot.root is http.
+    Reads from the environment: boot, iommu; images: kernel and initrd, root where boot.root is http, and
+    packed, which is the kernel by gzip, where boot.packed says that it may be taken.
 
     Args:
         iommu (str): IOMMU mode to boot into; empty for the target's first default mode
@@ -229,13 +230,15 @@ class SharelabStrategy(Strategy):  # type: ignore[misc]
         setup = self.facts.iommu.modes[mode]
         edit = setup.tree
         tree = self._tree(mode)
+        packed = self.facts.boot.packed is not None and "packed" in self.target.env.config.get_images()
         *first, last = uboot.boot_lines(
             self.facts.boot,
             setup,
-            kernel=served.offer(self.tftp, self.boot_file("kernel")),
+            kernel=served.offer(self.tftp, self.boot_file("packed" if packed else "kernel")),
             initrd=served.offer(self.tftp, self.boot_file("initrd")),
             tree=None if tree is None else served.offer(self.tftp, tree),
             root=self._network_root(),
+            packed=packed,
             edits=variants.commands(edit, self.facts.decoders) if edit and edit.by == "u-boot" else (),
         )
         timeouts = self.facts.boot.timeouts

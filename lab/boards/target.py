@@ -59,6 +59,9 @@ class Boot(Strict):
     knows U-Boot, and fastboot where ``android`` says what its boot images are like. ``uboot``: that of
     Debian for the board, to look things up in.
 
+    ``packed`` is an address where the kernel is loaded compressed, to be unpacked at ``kernel``: less goes
+    over the network. None: it is loaded as it is.
+
     ``root`` is where the root file system is: a disk that the board has (``/dev/vda``), or a file that the
     initramfs fetches into RAM by HTTP, from labgrid's HTTPProvider.
     """
@@ -71,6 +74,7 @@ class Boot(Strict):
     tree: str = "${fdt_addr_r}"
 
     kernel: str = "${kernel_addr_r}"
+    packed: str | None = None
     initrd: str = "${ramdisk_addr_r}"
     devicetree: str = "${fdtcontroladdr}"
     network: tuple[str, ...] = ("setenv autoload no", "dhcp")

@@ -46,16 +46,20 @@ def boot_lines(
     tree: str | None = None,
     edits: Sequence[str] = (),
     root: NetworkRoot | None = None,
+    packed: bool = False,
 ) -> list[str]:
     """The lines for U-Boot's shell that load and start Linux; each says FAILED where a command of it fails.
 
     ``kernel``, ``initrd`` and ``tree`` are paths on the TFTP server; without a ``tree`` the board's own is
-    taken. ``edits``: commands on it before Linux gets it. ``root``: where it is no disk. As many commands as
+    taken. ``edits``: commands on it before Linux gets it. ``root``: where it is no disk. ``packed``: the file
+    ``kernel`` is compressed by gzip, and the boot says where to load such a one. As many commands as
     fit go in one line, because each line costs a round trip over the serial console.
     Raises ConfigError for a command that fits in no line.
     """
     address = boot.devicetree if tree is None else boot.tree
-    commands = [*boot.network, f"tftpboot {boot.kernel} {kernel}"]
+    commands = [*boot.network, f"tftpboot {boot.packed if packed else boot.kernel} {kernel}"]
+    if packed:
+        commands.append(f"unzip {boot.packed} {boot.kernel}")
     if tree is not None:
         commands.append(f"tftpboot {address} {tree}")
     commands.append(f"tftpboot {boot.initrd} {initrd}")

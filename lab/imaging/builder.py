@@ -15,7 +15,7 @@ from lab.base import dirs
 from lab.base.errors import ConfigError, LabError
 from lab.imaging import recipe, resolve, toolchain
 from lab.imaging.cache import Cache, Work, no_space
-from lab.imaging.image import FILES, MANIFEST, Image, manifest, read_image
+from lab.imaging.image import MANIFEST, Image, manifest, pack, read_image
 from lab.imaging.modules import Installed
 from lab.imaging.plan import Keys
 from lab.imaging.recipe import BOARD
@@ -151,8 +151,9 @@ class Build(Steps):
         made["kernel"] = made.pop("root") / "boot" / f"vmlinuz-{keys.packages.release}"
 
         def make(work: Work) -> None:
-            for name in FILES:
-                os.link(made[name], work.path / name)
+            for name, path in made.items():
+                os.link(path, work.path / name)
+            pack(made["kernel"], work.path / "packed")
             about = manifest(self.path.stem, keys, self.done, work.path)
             (work.path / MANIFEST).write_text(json.dumps(about, indent=1) + "\n")
 

@@ -238,6 +238,8 @@ ROCK = "rk3399-rockpro64"
         ),
         ("g12b-vim3", "/reserved-memory/linux,cma", "/reserved-memory/cma", "cma.node", "has no /reserved"),
         ("rk3588-rock-5b", "arch10.8", "arch10.9", "gpu.firmware", "stands nowhere in panthor"),
+        ("virt-smmu", 'packed: "0x50000000"', 'packed: "0x42000000"', "boot.packed", "ends at 0x42"),
+        ("virt-cma", 'packed: "0x50000000"', "packed: ${comp_addr}", "boot.packed", "not in its environment"),
         ("rpi-4", "console: ttyS1", "console: ttyAMA0", "boot.console", "serial1:115200n8"),
     ],
 )

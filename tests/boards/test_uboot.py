@@ -61,6 +61,19 @@ def test_a_tree_that_is_sent_is_loaded_and_handed_over():
     assert order[-1] == "booti ${kernel_addr_r} ${ramdisk_addr_r}:${filesize} ${fdt_addr_r}"
 
 
+def test_a_kernel_that_comes_compressed_is_unpacked_to_where_the_others_are_loaded():
+    boot = BOOT.model_copy(update={"packed": "${kernel_comp_addr_r}"})
+    plain = commands(boot_lines(boot, PLAIN, kernel="k", initrd="i"))
+    assert "tftpboot ${kernel_addr_r} k" in plain
+    order = commands(boot_lines(boot, PLAIN, kernel="k.gz", initrd="i", packed=True))
+    at = order.index("tftpboot ${kernel_comp_addr_r} k.gz")
+    assert order[at + 1 : at + 3] == [
+        "unzip ${kernel_comp_addr_r} ${kernel_addr_r}",
+        "tftpboot ${ramdisk_addr_r} i",  # sets filesize anew, as unzip does
+    ]
+    assert order[-1] == plain[-1]
+
+
 def test_failure_word_shows_only_when_it_is_executed():
     for line in boot_lines(BOOT, PLAIN, kernel="k", initrd="i"):
         assert FAILED not in line

@@ -1,5 +1,6 @@
 """The real thing, in the user's cache: the first run downloads and builds, later ones take seconds."""
 
+import gzip
 import os
 import shutil
 import subprocess
@@ -39,6 +40,7 @@ def test_every_file_is_what_the_manifest_says(image):
     for name in FILES:
         assert digest_file(getattr(image, name)) == image.manifest["files"][name]["sha256"]
     assert image.initrd.stat().st_size % 4 == 0
+    assert gzip.decompress(image.packed.read_bytes()) == image.kernel.read_bytes()
     assert image.kernel.read_bytes()[56:60] == b"ARM\x64"  # Documentation/arch/arm64/booting.rst
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import subprocess
 import sys
@@ -108,6 +109,8 @@ def test_another_kernel_with_files_over_its_root_runs_and_is_told_apart(tmp_path
     assert "cmdline lab.mine=1" in result.environment["own"]
     assert f"--kernel {debs['linux-binary']}" in result.repeat
     assert derived.squashfs.samefile(image.squashfs)
+    assert gzip.decompress(derived.packed.read_bytes()) == derived.kernel.read_bytes()
+    assert derived.kernel.read_bytes() != image.kernel.read_bytes()
     assert derived.lacking(["fwht-decoder", "dma_heaps", "loop", "no_such"]) == ["no_such"]
     assert release in done.stderr
 

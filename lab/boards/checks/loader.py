@@ -16,12 +16,14 @@ COMMANDS = ("tftpboot", "booti", "fdt", "setenv")
 
 TREE_SIZE = 1 << 20
 INITRD_SIZE = 64 << 20
+PACKED_SIZE = 32 << 20
 """Bytes that are kept free for them: what they are is not known here, but less."""
 
 
 def findings(target: Target, firmware: UbootFile, kernels: list[KernelFiles]) -> Iterator[Finding]:
     """What the boot lines need of U-Boot: its commands, its prompt, and room for what they load."""
     words = {*COMMANDS, *(command.split()[0] for command in target.boot.network)}
+    words |= {"unzip"} if target.boot.packed is not None else set()
     missing = sorted(word for word in words if not firmware.says(word, end=True))
     yield settle("boot.network", not missing, f"has {', '.join(sorted(words))}", f"has no {missing}")
     yield from _prompt(target, firmware)
@@ -48,6 +50,8 @@ def _addresses(target: Target, firmware: UbootFile, kernels: list[KernelFiles]) 
     names = {"kernel": target.boot.kernel, "initrd": target.boot.initrd}
     if target.boot.dtb is not None or target.edits_tree:
         names["tree"] = target.boot.tree
+    if target.boot.packed is not None:
+        names["packed"] = target.boot.packed
     found: dict[str, int] = {}
     for key, expression in names.items():
         address = firmware.address(expression)
@@ -59,7 +63,7 @@ def _addresses(target: Target, firmware: UbootFile, kernels: list[KernelFiles]) 
     if len(found) < len(names):
         return
     for kernel in kernels:
-        sizes = {"kernel": kernel.memory, "initrd": INITRD_SIZE, "tree": TREE_SIZE}
+        sizes = {"kernel": kernel.memory, "initrd": INITRD_SIZE, "tree": TREE_SIZE, "packed": PACKED_SIZE}
         ends = {key: address + sizes[key] for key, address in found.items()}
         order = sorted(found, key=lambda key: found[key])
         for first, second in pairwise(order):

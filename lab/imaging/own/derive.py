@@ -20,7 +20,7 @@ from lab.base.errors import ConfigError, LabError
 from lab.imaging import cpio, drivers, initrd, recipe, toolchain
 from lab.imaging.builder import image_cache
 from lab.imaging.cache import Work, digest, digest_file
-from lab.imaging.image import DTB, FILES, MANIFEST, MODULES, Image, read_image
+from lab.imaging.image import DTB, FILES, MANIFEST, MODULES, Image, pack, read_image
 from lab.imaging.own import external, layer, unpack, vmm
 from lab.imaging.own.buildtree import build_folder
 from lab.imaging.own.given import VMM_FOLDER, Own
@@ -152,7 +152,8 @@ class _Derivation:
             work.run(["cp", "-al", self.vmm / "vmm", target], what="copying the VMM")
         for name, kernel in self._guests():
             self._guest(work, name, kernel, stage)
-        with ThreadPoolExecutor(1) as pool:  # beside depmod and mksquashfs
+        with ThreadPoolExecutor(2) as pool:  # beside depmod and mksquashfs
+            packed = pool.submit(pack, board.image, work.path / "packed") if own.kernel is not None else None
             archive = pool.submit(self._drivers, board) if self.network and not board.in_image else None
             layer.install(work, board, stage, self.kernels.tools)
             layered = stage.is_dir()
@@ -160,13 +161,15 @@ class _Derivation:
             (work.path / "initrd").write_bytes(data)
             if archive is not None:
                 (work.path / "drivers").write_bytes(archive.result())
+            if packed is not None:
+                packed.result()
         for name in FILES:
             if not (work.path / name).exists():
                 os.link(board.image if name == "kernel" else self.base.path / name, work.path / name)
         (work.path / MODULES).write_text(json.dumps(board.known.plain() | {"virtual": self._virtual()}))
         shutil.rmtree(stage, ignore_errors=True)
         files = dict(self.base.manifest["files"])
-        for name in ("kernel", "initrd", "drivers"):
+        for name in ("kernel", "packed", "initrd", "drivers"):
             file = work.path / name
             files[name] = {"sha256": digest_file(file), "size": file.stat().st_size}
         manifest = {
