@@ -51,7 +51,7 @@ def test_the_key_follows_all_that_goes_into_a_boot(
         of(edited("dma_mask: 28", "dma_mask: 27")),
         of(edited("quiet ", "")),
         of(edited("iommu.strict=1", "iommu.strict=2")),
-        of(edited("  smp: 2", "  smp: 1")),
+        of(edited("  smp: 1", "  smp: 2")),
     }
     kernel.write_bytes(b"another kernel")
     found.add(of())
