@@ -72,9 +72,9 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Store:
 def saving(
     smmu: Target, real_image: Image, shelf: Store, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Board]:
-    """A board whose boots are saved, in a rack of its own."""
+    """A board whose boots are saved, in a rack of its own; with two CPUs, each of which has timers."""
     directory = tmp_path_factory.mktemp("saving")
-    machine = Machine.model_validate(smmu.virtual)
+    machine = Machine.model_validate({**(smmu.virtual or {}), "smp": 2})
     with Rack.start(
         {smmu.name: machine}, image=real_image, directory=directory / "rack", snapshots=shelf.root
     ) as rack:
