@@ -18,6 +18,7 @@ from lab.base import dirs
 from lab.boards import Target, load_target
 from lab.boards.bringup import Bench, Outcome, run, steps
 from lab.boards.bringup.proposal import diff, proposed
+from lab.imaging.image import pack
 from lab.rack import Machine, Rack
 from tests.boards.outlet import outlet
 
@@ -210,8 +211,10 @@ def test_kernel_that_is_none(bring_up, real_image, tmp_path):
     files.mkdir()
     for path in real_image.path.iterdir():
         (files / path.name).symlink_to(path)
-    (files / "kernel").unlink()
+    for name in ("kernel", "packed"):
+        (files / name).unlink()
     (files / "kernel").write_bytes(b"no kernel" * 4096)
+    pack(files / "kernel", files / "packed")
     found = bring_up(image=replace(real_image, path=files))
     assert "the start of the kernel" in broken(found, "kernel").said
     assert any("Bad Linux ARM64 Image magic" in line for line in found["kernel"].console)
