@@ -6,8 +6,8 @@ no address and no interrupt. So it is taken off the bus before, and found again 
 A kernel at EL2 has its clock events from the timer CNTHP (Linux, drivers/clocksource/arm_arch_timer.c,
 arch_timer_select_ppi), whose deadline QEMU does not save either (target/arm/machine.c saves GTIMER_PHYS and
 GTIMER_VIRT): a CPU whose next event was programmed before never gets it, nor any later one. Linux
-programs it again when the clock is set past a timer that waits on that CPU for a time of day
-(kernel/time/hrtimer.c, clock_was_set). So such a timer is left on each CPU.
+programs it again for a timer that is due before that event (kernel/time/hrtimer.c, hrtimer_reprogram). So a
+thread is left that starts one on each CPU, long overdue, when it is told to.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+import threading
 import time
 
 from . import files
@@ -25,16 +26,19 @@ if TYPE_CHECKING:
     from typing import Any
 
 PCI = "/sys/bus/pci"
-CLOCK_REALTIME = 0  # include/uapi/linux/time.h; Python's own timerfd calls are younger than the host's Python
-TFD_TIMER_ABSTIME = 1  # include/uapi/linux/timerfd.h
-WAIT = 1 << 26
-"""Seconds until the timers would expire by themselves: two years."""
+WAKE, AWAKE = "/run/lab/wake", "/run/lab/awake"
+"""FIFOs: who goes on with a saved board writes to the first, and reads that all CPUs have their timers."""
 
-_timers: list[int] = []
+CLOCK_MONOTONIC = (
+    1  # include/uapi/linux/time.h; Python's own timerfd calls are younger than the host's Python
+)
+TFD_TIMER_ABSTIME = 1  # include/uapi/linux/timerfd.h
+
+_waker: threading.Thread | None = None
 
 
 def before_snapshot(devices: list[str]) -> dict[str, Any]:
-    """Take PCI ``devices`` off the bus and return what `hello` says, and ``cpus``, each left with a timer.
+    """Take PCI ``devices`` off the bus, leave who wakes the CPUs' timers, and return what `hello` says.
 
     The agent that goes on will be another one: a VMM is left to it. ``OSError`` EBUSY for a device that
     still has a driver: removed under open buffers it crashes the kernel.
@@ -47,7 +51,8 @@ def before_snapshot(devices: list[str]) -> dict[str, Any]:
     for device in devices:
         if os.path.exists(f"{PCI}/devices/{device}"):
             files.write(f"{PCI}/devices/{device}/remove", "1")
-    return {**hello(), "cpus": _leave_timers()}
+    _leave_waker()
+    return hello()
 
 
 def after_snapshot(devices: list[str], now: float | None = None) -> dict[str, Any]:
@@ -55,8 +60,13 @@ def after_snapshot(devices: list[str], now: float | None = None) -> dict[str, An
 
     ``OSError`` ENODEV for a device that is not there.
     """
-    while _timers:
-        os.close(_timers.pop())
+    global _waker
+    if _waker is not None:  # of this very agent: nothing was saved, or the saved session goes on, too
+        with open(WAKE, "wb"):
+            pass
+        with open(AWAKE, "rb") as said:
+            said.read()
+        _waker = None
     if now is not None:
         time.clock_settime(time.CLOCK_REALTIME, now)
     files.write(f"{PCI}/rescan", "1")
@@ -66,20 +76,35 @@ def after_snapshot(devices: list[str], now: float | None = None) -> dict[str, An
     return hello()
 
 
-def _leave_timers() -> list[int]:
-    """A timer on each CPU, on which it stays as it was set there."""
+def _leave_waker() -> None:
+    global _waker
+    for path in (WAKE, AWAKE):
+        if not os.path.exists(path):
+            os.mkfifo(path, 0o600)
+    _waker = threading.Thread(target=_wake_when_told, name="waker", daemon=True)
+    _waker.start()
+
+
+def _wake_when_told() -> None:
+    with open(WAKE, "rb") as told:
+        told.read()
+    for cpu in os.sched_getaffinity(0):
+        os.sched_setaffinity(0, {cpu})  # of this thread
+        _expire()
+    with open(AWAKE, "wb"):
+        pass
+
+
+def _expire() -> None:
+    """Start a timer that was due when the board was switched on, and wait for it."""
     libc = ctypes.CDLL(None, use_errno=True)
-    cpus = os.sched_getaffinity(0)
+    timer = libc.timerfd_create(CLOCK_MONOTONIC, os.O_CLOEXEC)
+    if timer < 0:
+        raise OSError(ctypes.get_errno(), "timerfd_create")
     try:
-        for cpu in cpus:
-            os.sched_setaffinity(0, {cpu})
-            timer = libc.timerfd_create(CLOCK_REALTIME, os.O_CLOEXEC)
-            if timer < 0:
-                raise OSError(ctypes.get_errno(), "timerfd_create")
-            _timers.append(timer)
-            when = (ctypes.c_long * 4)(0, 0, int(time.time()) + WAIT, 0)  # struct itimerspec
-            if libc.timerfd_settime(timer, TFD_TIMER_ABSTIME, when, None) < 0:
-                raise OSError(ctypes.get_errno(), "timerfd_settime")
+        when = (ctypes.c_long * 4)(0, 0, 0, 1)  # struct itimerspec: in its first nanosecond
+        if libc.timerfd_settime(timer, TFD_TIMER_ABSTIME, when, None) < 0:
+            raise OSError(ctypes.get_errno(), "timerfd_settime")
+        os.read(timer, 8)
     finally:
-        os.sched_setaffinity(0, cpus)
-    return sorted(cpus)
+        os.close(timer)

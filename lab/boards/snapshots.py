@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from lab.agent.snapshot import AWAKE, WAKE
 from lab.base.errors import BoardError, LabError
 from lab.base.words import IommuMode
 from lab.boards import uboot
@@ -23,14 +24,11 @@ if TYPE_CHECKING:
     from lab.boards.agent import Agent
     from lab.imaging import Image
 
-VERSION = 1
+VERSION = 2
 """To be raised when a saved board is left or taken up in another way than before."""
 
-WAKE = "busybox taskset {mask:x} busybox date -s @{time:.0f} >/dev/null"
-"""Sets the clock from one CPU, which makes Linux program the timers of the others again."""
-
-AHEAD = 1 << 28
-"""Seconds that the clock is set ahead of every timer that `before_snapshot` left."""
+WAKE_UP = f"echo >{WAKE} && cat {AWAKE}"
+"""For a shell on the board: returns when the timers of all its CPUs go on."""
 
 
 class Snapshots(Protocol):
@@ -104,7 +102,7 @@ class SavedBoot:
             if not about:
                 return False
             strategy.resume(self._power_on)
-            self._wake(strategy.ssh, about["cpus"])
+            self._wake(strategy.ssh)
             self._take_up(start_agent(), about)
             settle()
         except Exception as error:  # of any kind: a plain boot tells whether it is the board or the snapshot
@@ -147,13 +145,11 @@ class SavedBoot:
         if boot != self._about["guest"]:
             raise LabError(f"its guest went on with boot_id {boot} instead of {self._about['guest']}")
 
-    def _wake(self, ssh: Any, cpus: list[int]) -> None:
-        """Wake the CPUs whose next timer got lost: see `lab.agent.snapshot`. No sleep works before."""
-        ahead = time.time() + AHEAD
-        steps = [WAKE.format(mask=1 << cpu, time=ahead + number) for number, cpu in enumerate(cpus)]
-        _, error, status = ssh.run(" && ".join(steps), timeout=10)
+    def _wake(self, ssh: Any) -> None:
+        """Wake the CPUs, whose next timers got lost: see `lab.agent.snapshot`. No sleep works before."""
+        _, error, status = ssh.run(WAKE_UP, timeout=10)
         if status:
-            raise LabError(f"its clock could not be set: {' '.join(error)}")
+            raise LabError(f"its timers could not be woken: {' '.join(error)}")
 
     def _take_up(self, agent: Agent, about: dict[str, Any]) -> None:
         """Bring the decoders back, set the clock. Raises LabError where it is not the boot that was saved."""
