@@ -30,8 +30,11 @@ T = TypeVar("T")
 
 
 def preload() -> threading.Thread:
-    """Import what a board needs in the background, while a rack starts or images are looked up."""
-    needed = ("lab.boards.strategy", "lab.boards.agent", "requests")  # the last for NetworkPowerDriver
+    """Import what a board is switched on by in the background, while a rack starts or images are looked up.
+
+    The agent's transport is not part of it: there is time for that while the board boots.
+    """
+    needed = ("lab.boards.strategy", "requests")  # the last for NetworkPowerDriver
     thread = threading.Thread(
         target=lambda: [import_module(name) for name in needed], name="preload", daemon=True
     )

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import threading
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -233,6 +234,7 @@ class Lab:
 
         self._early_boot = threading.Thread(target=boot, name="early-boot", daemon=True)
         self._early_boot.start()
+        import_module("lab.boards.agent")  # U-Boot has just been switched on: nobody waits for this process
         loaded.wait()
 
     def _join_early_boot(self) -> None:
