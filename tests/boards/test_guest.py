@@ -72,6 +72,7 @@ def test_guest_comes_up_beside_its_board(linux):
     assert "lab.role=guest" in guest.agent.call("facts")["cmdline"]
     assert guest.status()["running"]
     assert "LAB-READY" in guest.console_since()
+    assert "not found" not in guest.console_since(), "no program that its init runs is missing"
 
 
 def test_guest_of_the_same_configuration_is_the_same_guest(linux):
