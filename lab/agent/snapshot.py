@@ -13,6 +13,7 @@ thread is left that starts one on each CPU, long overdue, when it is told to.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import sys
 import threading
@@ -27,12 +28,13 @@ if TYPE_CHECKING:
 
 PCI = "/sys/bus/pci"
 WAKE, AWAKE = "/run/lab/wake", "/run/lab/awake"
-"""FIFOs: who goes on with a saved board writes to the first, and reads that all CPUs have their timers."""
+"""FIFOs: who goes on with a saved board writes to the first, and reads `GO` from the second, or why not."""
 
-CLOCK_MONOTONIC = (
-    1  # include/uapi/linux/time.h; Python's own timerfd calls are younger than the host's Python
-)
-TFD_TIMER_ABSTIME = 1  # include/uapi/linux/timerfd.h
+GO = "the timers of all CPUs go on"
+
+# include/uapi/linux/{time,timerfd}.h. Not Python's own timerfd calls: 3.11, which hosts have, lacks them.
+CLOCK_MONOTONIC = 1
+TFD_TIMER_ABSTIME = 1
 
 _waker: threading.Thread | None = None
 
@@ -47,7 +49,7 @@ def before_snapshot(devices: list[str]) -> dict[str, Any]:
         vmm.release()
     for device in devices:
         if files.link_name(f"{PCI}/devices/{device}/driver") is not None:
-            raise OSError(16, f"{device} is still bound to its driver")
+            raise OSError(errno.EBUSY, f"{device} is still bound to its driver")
     for device in devices:
         if os.path.exists(f"{PCI}/devices/{device}"):
             files.write(f"{PCI}/devices/{device}/remove", "1")
@@ -58,21 +60,23 @@ def before_snapshot(devices: list[str]) -> dict[str, Any]:
 def after_snapshot(devices: list[str], now: float | None = None) -> dict[str, Any]:
     """Find ``devices`` again and return what `hello` says; set the clock to ``now``, seconds since the epoch.
 
-    ``OSError`` ENODEV for a device that is not there.
+    ``OSError`` ENODEV for a device that is not there, ETIME for timers that do not go on.
     """
     global _waker
     if _waker is not None:  # of this very agent: nothing was saved, or the saved session goes on, too
-        with open(WAKE, "wb"):
-            pass
-        with open(AWAKE, "rb") as said:
-            said.read()
         _waker = None
+        with open(WAKE, "w"):
+            pass
+        with open(AWAKE) as answer:
+            said = answer.read()
+        if said != GO:
+            raise OSError(errno.ETIME, said)
     if now is not None:
         time.clock_settime(time.CLOCK_REALTIME, now)
     files.write(f"{PCI}/rescan", "1")
     for device in devices:
         if not os.path.exists(f"{PCI}/devices/{device}"):
-            raise OSError(19, f"{device} was not found again")
+            raise OSError(errno.ENODEV, f"{device} was not found again")
     return hello()
 
 
@@ -86,17 +90,21 @@ def _leave_waker() -> None:
 
 
 def _wake_when_told() -> None:
-    with open(WAKE, "rb") as told:
+    with open(WAKE) as told:
         told.read()
-    for cpu in os.sched_getaffinity(0):
-        os.sched_setaffinity(0, {cpu})  # of this thread
-        _expire()
-    with open(AWAKE, "wb"):
-        pass
+    said = GO
+    try:
+        for cpu in os.sched_getaffinity(0):
+            os.sched_setaffinity(0, {cpu})  # of this thread
+            _expire()
+    except OSError as error:  # who asked must not wait for ever
+        said = str(error)
+    with open(AWAKE, "w") as answer:
+        answer.write(said)
 
 
 def _expire() -> None:
-    """Start a timer that was due when the board was switched on, and wait for it."""
+    """Start a timer that was due when the board was switched on, and wait for it. ``OSError`` of timerfd."""
     libc = ctypes.CDLL(None, use_errno=True)
     timer = libc.timerfd_create(CLOCK_MONOTONIC, os.O_CLOEXEC)
     if timer < 0:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from lab.agent.snapshot import AWAKE, WAKE
+from lab.agent.snapshot import AWAKE, GO, WAKE
 from lab.base.errors import BoardError, LabError
 from lab.base.words import IommuMode
 from lab.boards import uboot
@@ -28,7 +28,7 @@ VERSION = 2
 """To be raised when a saved board is left or taken up in another way than before."""
 
 WAKE_UP = f"echo >{WAKE} && cat {AWAKE}"
-"""For a shell on the board: returns when the timers of all its CPUs go on."""
+"""For a shell on the board: says `GO` when the timers of all its CPUs go on."""
 
 
 class Snapshots(Protocol):
@@ -147,9 +147,9 @@ class SavedBoot:
 
     def _wake(self, ssh: Any) -> None:
         """Wake the CPUs, whose next timers got lost: see `lab.agent.snapshot`. No sleep works before."""
-        _, error, status = ssh.run(WAKE_UP, timeout=10)
-        if status:
-            raise LabError(f"its timers could not be woken: {' '.join(error)}")
+        said, error, status = ssh.run(WAKE_UP, timeout=10)
+        if status or said != [GO]:
+            raise LabError(f"its timers could not be woken: {' '.join(said + error)}")
 
     def _take_up(self, agent: Agent, about: dict[str, Any]) -> None:
         """Bring the decoders back, set the clock. Raises LabError where it is not the boot that was saved."""
