@@ -5,7 +5,6 @@ The format: AOSP, system/tools/mkbootimg/include/bootimg/bootimg.h. mkbootimg ru
 
 from __future__ import annotations
 
-import gzip
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 from lab.base.errors import LabError
 from lab.imaging.builder import image_cache
 from lab.imaging.cache import Work, digest
+from lab.imaging.image import pack
 from lab.imaging.resolve import code
 from lab.imaging.single import unpack_package
 
@@ -35,9 +35,11 @@ class Layout:
 def boot_image(target: Path, layout: Layout, *, kernel: Path, initrd: Path, tree: Path, cmdline: str) -> None:
     """Write a boot image to ``target``. Raises LabError where mkbootimg cannot be had or does not make it."""
     packed = target.with_suffix(".kernel")
-    content = gzip.compress(kernel.read_bytes(), 1, mtime=0)
-    packed.write_bytes(content + (tree.read_bytes() if layout.header == 0 else b""))
     try:
+        pack(kernel, packed)
+        if layout.header == 0:
+            with packed.open("ab") as file:
+                file.write(tree.read_bytes())
         _run(
             MAKE,
             *("--kernel", packed, "--ramdisk", initrd, "--cmdline", cmdline),
@@ -46,7 +48,7 @@ def boot_image(target: Path, layout: Layout, *, kernel: Path, initrd: Path, tree
             *("--output", target),
         )
     finally:
-        packed.unlink()
+        packed.unlink(missing_ok=True)
 
 
 def unpack(image: Path, folder: Path) -> dict[str, bytes]:
