@@ -94,8 +94,10 @@ def test_invalidated_board_is_booted_afresh_after_its_death_in_a_call(board, qem
     threading.Timer(0.5, os.kill, (qemu(), signal.SIGKILL)).start()
     with pytest.raises(LostBoardError, match="virt-smmu: connection lost during run"):
         board.agent.run(["sleep", "60"])
+    began = board.mark()
     board.boot(IommuMode.OFF)
     assert board.agent.call("hello")["boot_id"] != boot_id
+    assert "Uncompressed size" in board.console_since(began), "the kernel comes compressed: boot.packed"
 
 
 def test_stopped_board_counts_as_hung(board, qemu):

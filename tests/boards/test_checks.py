@@ -10,10 +10,11 @@ from typer.testing import CliRunner
 from lab.agent.iommu import FAULT_MARKS
 from lab.base.errors import ConfigError
 from lab.boards import load_target
-from lab.boards.checks import State, check
+from lab.boards.checks import State, check, loader
 from lab.boards.devicetree import DeviceTree
 from lab.boards.target import folder, names
 from lab.cli.app import app
+from lab.imaging.firmware import UbootFile, uboot
 
 PHYSICAL = [name for name in names() if load_target(name).virtual is None]
 
@@ -256,6 +257,22 @@ def test_a_wrong_fact_is_caught_and_named(kernels, tmp_path, name, old, new, fac
     for one in found:
         line = lines[report.line(one) - 1]
         assert fact.rpartition(".")[2] in line or new.strip() in line
+
+
+def test_a_u_boot_that_cannot_unpack_a_kernel_is_caught(kernels, tmp_path):
+    target = load_target("virt-smmu")
+    real = uboot("u-boot-qemu", "qemu_arm64")
+    lame = tmp_path / "u-boot.bin"
+    lame.write_bytes(real.path.read_bytes().replace(b"unzip\0", b"unzap\0"))
+    found = {
+        path: [
+            one.fact
+            for one in loader.findings(target, UbootFile(real.name, path), kernels)
+            if one.state is State.WRONG
+        ]
+        for path in (real.path, lame)
+    }
+    assert found == {real.path: [], lame: ["boot.packed"]}
 
 
 @pytest.mark.usefixtures("kernels")

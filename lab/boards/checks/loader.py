@@ -23,9 +23,10 @@ PACKED_SIZE = 32 << 20
 def findings(target: Target, firmware: UbootFile, kernels: list[KernelFiles]) -> Iterator[Finding]:
     """What the boot lines need of U-Boot: its commands, its prompt, and room for what they load."""
     words = {*COMMANDS, *(command.split()[0] for command in target.boot.network)}
-    words |= {"unzip"} if target.boot.packed is not None else set()
     missing = sorted(word for word in words if not firmware.says(word, end=True))
     yield settle("boot.network", not missing, f"has {', '.join(sorted(words))}", f"has no {missing}")
+    if target.boot.packed is not None:
+        yield settle("boot.packed", firmware.says("unzip", end=True), "has unzip", "has no unzip")
     yield from _prompt(target, firmware)
     speed, has = target.serial_speed, firmware.environment.get("baudrate", "")
     if speed is not None:
