@@ -14,7 +14,8 @@ import pytest
 from lab.agent import ship
 from lab.base.words import IommuMode
 from lab.boards import Board, Target, load_target
-from lab.boards.snapshots import key
+from lab.boards.agent import Agent
+from lab.boards.snapshots import SavedBoot, key
 from lab.imaging import Image
 from lab.media import sample
 from lab.rack import Machine, Rack
@@ -75,9 +76,36 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return Store(tmp_path_factory.mktemp("snapshots"))
 
 
+TICKS = "while :; do busybox sleep 0.05; done"
+
+
+@pytest.fixture(scope="module")
+def ticking(smp: int) -> Iterator[None]:
+    """Boards are saved with a timer about to expire on each CPU.
+
+    QEMU loses just that one. An idle board's may be seconds away, and whatever comes before it wakes the CPU.
+    """
+    save = SavedBoot.save
+
+    def with_ticks(saved: SavedBoot, agent: Agent, guest: Agent | None = None) -> None:
+        for processor in range(smp):
+            shell = f"busybox taskset {1 << processor:x} busybox sh -c '{TICKS}' </dev/null >/dev/null 2>&1 &"
+            assert agent.run(["busybox", "sh", "-c", shell])["rc"] == 0
+        save(saved, agent, guest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SavedBoot, "save", with_ticks)
+        yield
+
+
 @pytest.fixture(scope="module")
 def saving(
-    smmu: Target, smp: int, real_image: Image, shelf: Store, tmp_path_factory: pytest.TempPathFactory
+    smmu: Target,
+    smp: int,
+    ticking: None,
+    real_image: Image,
+    shelf: Store,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Board]:
     """A board whose boots are saved, in a rack of its own."""
     directory = tmp_path_factory.mktemp("saving")
