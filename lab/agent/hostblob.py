@@ -6,13 +6,16 @@ The board allocates where the decoder reaches, maps that into the guest by a vho
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import json
 import os
+import signal
 
-from . import buffers, pagemap
+from . import buffers, files, pagemap, process
 from .dmabuf import DmaBuf
 from .memfd import HUGE, MFD_HUGE_2MB, MFD_HUGETLB, PAGE, MemFd, Reserved, grow, reserve, whole
-from .vhost_device import Device
+from .vhost_device import DESCRIPTORS, Device
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,9 +24,13 @@ if TYPE_CHECKING:
     from .vhost_user import Front
 
 SOCKET = "/run/lab/host-blob.sock"
+LEFT = "/run/lab/host-blob.left"
+"""What `leave` wrote for the agent that comes after this one."""
 DEVICE = "vhost-user-test-device-pci"
 BAR = 64 << 20
 """Bytes: as many huge pages as a V4L2 queue had buffers for long, 32 (Linux, VIDEO_MAX_FRAME)."""
+ENDING = 10.0
+"""Seconds that an agent which is killed gets to end."""
 ATTEMPTS = 8  # at small pages that the decoder reaches; what it does not is kept meanwhile
 STEP = 128
 """Huge pages by which the pool grows between two attempts, 256 MiB."""
@@ -76,14 +83,54 @@ def host_blob_start(size: int = BAR, socket: str = SOCKET) -> dict[str, Any]:
     """Listen for a VMM at ``socket`` with a BAR of ``size`` bytes (a power of two); do it before `vm_start`.
 
     Returns as `host_blob_status`. Nothing is changed where it listens so already; a VMM that is started
-    later connects again.
+    later connects again. With what another agent left (`leave`) this one goes on, and ends that.
+    ``OSError`` ESRCH where the other one has ended before.
     """
     global _device
     if _device is None or (_device.path, _device.size) != (socket, size):
         host_blob_stop()
         os.makedirs(os.path.dirname(socket), exist_ok=True)
-        _device = Device(socket, size)
+        _device = _taken_over() or Device(socket, size)
     return host_blob_status()
+
+
+def leave() -> None:
+    """Write down what another agent needs to go on with the VMM that is connected, if one is.
+
+    This agent has to run until then, and is killed by it. ``OSError`` as `Device.leave`.
+    """
+    if _device is not None and _device.front is not None:
+        me = os.getpid()
+        known = {"pid": me, "started": process.start_time(me), "path": _device.path, "size": _device.size}
+        with open(LEFT, "w") as file:
+            json.dump(known | _device.leave(), file)
+
+
+def stay() -> None:
+    """This agent goes on itself after `leave`."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(LEFT)
+
+
+def _taken_over() -> Device | None:
+    """The device of the agent that left one, which is ended: two would read from one socket."""
+    text = files.read_or_none(LEFT)
+    if text is None:
+        return None
+    os.unlink(LEFT)
+    left = json.loads(text)
+    pid = left["pid"]
+    if process.start_time(pid) != left["started"]:
+        raise OSError(errno.ESRCH, "the agent that showed memory to the guest has ended")
+    left |= {name: process.take(pid, left[name]) for name in DESCRIPTORS}
+    before = os.pidfd_open(pid)
+    try:
+        signal.pidfd_send_signal(before, signal.SIGKILL)
+        if not process.ended(before, ENDING):
+            raise TimeoutError(errno.ETIMEDOUT, f"the agent before this one does not end within {ENDING:g} s")
+    finally:
+        os.close(before)
+    return Device(left["path"], left["size"], left)
 
 
 def host_blob_status() -> dict[str, Any]:

@@ -47,6 +47,8 @@ def before_snapshot(devices: list[str]) -> dict[str, Any]:
     """
     if vmm := sys.modules.get(f"{__package__}.vmm"):
         vmm.release()
+    if hostblob := sys.modules.get(f"{__package__}.hostblob"):
+        hostblob.leave()
     for device in devices:
         if files.link_name(f"{PCI}/devices/{device}/driver") is not None:
             raise OSError(errno.EBUSY, f"{device} is still bound to its driver")
@@ -71,6 +73,8 @@ def after_snapshot(devices: list[str], now: float | None = None) -> dict[str, An
             said = answer.read()
         if said != GO:
             raise OSError(errno.ETIME, said)
+        if hostblob := sys.modules.get(f"{__package__}.hostblob"):
+            hostblob.stay()
     if now is not None:
         time.clock_settime(time.CLOCK_REALTIME, now)
     files.write(f"{PCI}/rescan", "1")

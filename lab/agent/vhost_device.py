@@ -28,14 +28,18 @@ if TYPE_CHECKING:
 
 SOL_SOCKET, SCM_RIGHTS, MSG_CMSG_CLOEXEC = 1, 1, 0x40000000
 AF_UNIX, SOCK_STREAM, SHUT_RDWR = 1, 1, 2
+DESCRIPTORS = ("listener", "connection", "requests")
 FDS = 8  # most that a message has: VHOST_USER_BACKEND_MAX_FDS and VHOST_MEMORY_BASELINE_NREGIONS
 
 
 class Device:
     """The device behind a UNIX socket: serves one front-end after another in a thread of its own."""
 
-    def __init__(self, path: str, size: int) -> None:
-        """Listen at ``path``; ``size``: bytes of the shared memory region, a power of two."""
+    def __init__(self, path: str, size: int, left: dict[str, int] | None = None) -> None:
+        """Listen at ``path``; ``size``: bytes of the shared memory region, a power of two.
+
+        ``left``: go on where another process's device was, with `leave`'s descriptors taken over.
+        """
         import _socket  # the socket module takes long to load
 
         if size < 4096 or size & (size - 1):
@@ -48,17 +52,33 @@ class Device:
         self._changed = threading.Condition()
         self._connection: Any = None
         self._closed = False
-        if os.path.lexists(path):
-            os.unlink(path)
-        self._listener: Any = _socket.socket(AF_UNIX, SOCK_STREAM)
-        try:
-            self._listener.bind(path)
-            self._listener.listen(1)
-        except BaseException:
-            self._listener.close()
-            raise
+        if left is not None:
+            self._listener: Any = _socket.socket(AF_UNIX, SOCK_STREAM, 0, left["listener"])
+            self._connection = _socket.socket(AF_UNIX, SOCK_STREAM, 0, left["connection"])
+            self.front = Front(size)
+            self.front.protocol, self.front.enabled = left["protocol"], bool(left["enabled"])
+            self.front.requests = left["requests"]
+        else:
+            self._listener = _listener(path)
         self._thread = threading.Thread(target=self._serve, name="vhost-user", daemon=True)
         self._thread.start()
+
+    def leave(self) -> dict[str, int]:
+        """Return what another process needs to go on with the front-end that is connected.
+
+        That are `DESCRIPTORS` of this process, ``protocol`` and ``enabled`` of `Front`. This one still
+        serves: the other one has to end it. ``OSError``: ENOTCONN where there is no front-end, EBUSY while
+        it shows memory, which stays behind.
+        """
+        with self._changed:
+            front = self.front
+            if front is None or front.requests is None:
+                raise OSError(errno.ENOTCONN, f"no VMM is connected to {self.path}")
+            if front.mapped:
+                raise OSError(errno.EBUSY, "memory of this agent is mapped into the guest")
+            descriptors = self._listener.fileno(), self._connection.fileno(), front.requests
+            agreed = {"protocol": front.protocol, "enabled": int(front.enabled)}
+            return dict(zip(DESCRIPTORS, descriptors, strict=True)) | agreed
 
     def await_ready(self, timeout: float) -> Front:
         """Wait for the guest's driver. ``OSError``: ENOTCONN, EOPNOTSUPP (no shared memory), ETIMEDOUT."""
@@ -124,13 +144,15 @@ class Device:
         import _socket
 
         while not self._closed:
-            try:
-                self._connection = _socket.socket(AF_UNIX, SOCK_STREAM, 0, self._listener._accept()[0])
-            except OSError:  # closed
-                return
-            front = Front(self.size)
-            with self._changed:
-                self.front, self.error = front, ""
+            front = self.front
+            if front is None:  # else one that was left
+                try:
+                    self._connection = _socket.socket(AF_UNIX, SOCK_STREAM, 0, self._listener._accept()[0])
+                except OSError:  # closed
+                    return
+                front = Front(self.size)
+                with self._changed:
+                    self.front, self.error = front, ""
             try:
                 while self._one(front):
                     pass
@@ -186,6 +208,21 @@ class Device:
         self._listener.close()
         if os.path.lexists(self.path):
             os.unlink(self.path)
+
+
+def _listener(path: str) -> Any:
+    import _socket
+
+    if os.path.lexists(path):
+        os.unlink(path)
+    made = _socket.socket(AF_UNIX, SOCK_STREAM)
+    try:
+        made.bind(path)
+        made.listen(1)
+    except BaseException:
+        made.close()
+        raise
+    return made
 
 
 def _receive(socket: Any, size: int) -> bytes:

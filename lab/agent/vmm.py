@@ -10,11 +10,10 @@ import contextlib
 import ctypes
 import errno
 import os
-import select
 import signal
 import time
 
-from . import files, memfd
+from . import files, memfd, process
 from .modules import load
 from .qmp import Qmp
 
@@ -58,7 +57,7 @@ def vm_start(
         memfd.give_back(added)
         raise
     with open(f"{FOLDER}/process", "w") as file:
-        file.write(f"{pid} {_start_time(pid)} {added} {folder}")
+        file.write(f"{pid} {process.start_time(pid)} {added} {folder}")
     _mine = not keep
     return {"pid": pid}
 
@@ -89,10 +88,10 @@ def vm_stop(timeout: float = 10.0) -> dict[str, Any]:
                 asked = True
             except OSError:
                 pass  # no QEMU, or one that does not listen
-            if not (asked and _ended(watched, QUIT)):
+            if not (asked and process.ended(watched, QUIT)):
                 with contextlib.suppress(ProcessLookupError):  # it ended while its monitor was waited for
                     signal.pidfd_send_signal(watched, signal.SIGKILL)
-                if not _ended(watched, timeout):
+                if not process.ended(watched, timeout):
                     raise TimeoutError(None, f"the VMM (process {pid}) does not end within {timeout:g} s")
         finally:
             os.close(watched)
@@ -227,7 +226,7 @@ def _process() -> int | None:
         _returncodes[pid] = os.waitstatus_to_exitcode(status)
     except ChildProcessError:
         pass  # another agent's
-    return pid if _start_time(pid) == started else None
+    return pid if process.start_time(pid) == started else None
 
 
 def alive() -> int:
@@ -236,21 +235,6 @@ def alive() -> int:
     if pid is None:
         raise OSError(errno.ESRCH, "no virtual machine runs on this board")
     return pid
-
-
-def _start_time(pid: int) -> int:
-    """Field 22 of /proc/PID/stat (proc_pid_stat(5)); 0 for a process that has ended."""
-    text = files.read_or_none(f"/proc/{pid}/stat")
-    if text is None:
-        return 0
-    state, *fields = text[text.rfind(")") + 1 :].split()
-    return 0 if state in "ZX" else int(fields[18])
-
-
-def _ended(pidfd: int, timeout: float) -> bool:
-    poll = select.poll()
-    poll.register(pidfd, select.POLLIN)
-    return bool(poll.poll(timeout * 1000))
 
 
 def _disconnect() -> None:

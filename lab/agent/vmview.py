@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import time
 
-from . import buffers, files, vmm
+from . import buffers, files, process, vmm
 from .dmabuf import DmaBuf, parse_fdinfo
 
 TYPE_CHECKING = False
@@ -14,7 +13,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 PAGE = 4096
-SYS_PIDFD_GETFD = 438  # include/uapi/asm-generic/unistd.h
 PFN, PRESENT = (1 << 55) - 1, 1 << 63  # Documentation/admin-guide/mm/pagemap.rst
 
 
@@ -62,7 +60,7 @@ def vm_lift(inode: int) -> dict[str, Any]:
     pid = vmm.alive()
     for buffer in vm_dmabufs():
         if buffer["inode"] == inode:
-            taken = DmaBuf(_take(pid, buffer["fd"]))
+            taken = DmaBuf(process.take(pid, buffer["fd"]))
             if taken.inode == inode:
                 return buffers.keep(taken)
             taken.close()  # the number was used again meanwhile
@@ -114,15 +112,3 @@ def ram_mappings(maps: str) -> list[tuple[int, int, int]]:
             start, end = span.split("-")
             found.append((int(start, 16), int(end, 16), int(offset, 16)))
     return found
-
-
-def _take(pid: int, number: int) -> int:
-    libc = ctypes.CDLL(None, use_errno=True)
-    pidfd = os.pidfd_open(pid)
-    try:
-        taken: int = libc.syscall(SYS_PIDFD_GETFD, pidfd, number, 0)
-    finally:
-        os.close(pidfd)
-    if taken < 0:
-        raise OSError(ctypes.get_errno(), f"pidfd_getfd of the VMM's descriptor {number}")
-    return taken

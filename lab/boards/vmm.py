@@ -66,8 +66,8 @@ class Vmm(Strict):
 
     @property
     def saveable(self) -> bool:
-        """Whether a running one can be part of a snapshot: nothing of it lies outside of VMM and guest."""
-        return self.video == "none" and not self.memory_bar
+        """Whether a running one can be part of a snapshot: it has nothing that a snapshot lacks."""
+        return self.video != "vfio"
 
     @property
     def title(self) -> str:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+import signal
 import socket
 import struct
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -226,3 +229,109 @@ def test_a_broken_front_end_is_dropped_and_the_next_one_served(device: Device):
     with connect(device) as front:
         front.sendall(message(1))
         assert len(front.recv(100)) == 20
+
+
+LEAVES = """
+import sys
+from lab.agent import hostblob
+
+hostblob.LEFT = sys.argv[2]
+hostblob.host_blob_start(1 << 20, sys.argv[1])
+for line in sys.stdin:
+    try:
+        getattr(hostblob, line.strip())()
+        print("done", flush=True)
+    except OSError as error:
+        print(error.strerror, flush=True)
+"""
+
+
+class Leaver:
+    """Another process that has the device, until it is told to leave it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.socket, self.left = str(folder / "socket"), str(folder / "left")
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", LEAVES, self.socket, self.left],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.tell("host_blob_status") == "done"
+
+    def tell(self, call: str) -> str:
+        """What comes of a call there."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(f"{call}\n")
+        self.process.stdin.flush()
+        return self.process.stdout.readline().strip()
+
+
+@pytest.fixture
+def leaver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Leaver]:
+    """One that listens, and an agent here that finds what it leaves."""
+    made = Leaver(tmp_path)
+    monkeypatch.setattr(hostblob, "LEFT", made.left)
+    with made.process:
+        yield made
+        made.process.kill()
+    hostblob.host_blob_stop()
+
+
+def test_another_agent_goes_on_with_the_vmm_that_is_connected(leaver: Leaver):
+    ours, theirs = socket.socketpair()
+    with socket.socket(socket.AF_UNIX) as front, ours, theirs:
+        front.settimeout(10)
+        front.connect(leaver.socket)
+        front.sendall(message(16, struct.pack("<Q", 1 << 22 | 1 << 5), vhost_user.NEED_REPLY))
+        front.recv(100)
+        assert leaver.tell("leave").startswith("no VMM is connected"), "it has not said where to ask it"
+        socket.send_fds(front, [message(21, b"", vhost_user.NEED_REPLY)], [theirs.fileno()])
+        front.recv(100)
+        assert leaver.tell("leave") == "done"
+
+        status = hostblob.host_blob_start(MIB, leaver.socket)
+        assert leaver.process.wait(10) == -signal.SIGKILL, "two would read from one socket"
+        assert (status["connected"], status["shares"], status["ready"]) == (True, True, False)
+        front.sendall(message(SET_VRING_ENABLE, ON, vhost_user.NEED_REPLY))
+        assert front.recv(100) == message(SET_VRING_ENABLE, bytes(8), vhost_user.REPLY)
+        assert hostblob.host_blob_status()["ready"]
+        ours.sendall(message(9, bytes(8), vhost_user.REPLY))
+        device = hostblob._started()
+        memory = os.memfd_create("test")
+        try:
+            assert device.map(memory, 4096, 4096)[1] == 0
+        finally:
+            os.close(memory)
+        asked, fds, _, _ = socket.recv_fds(ours, 100, 2)
+        os.close(fds[0])
+        assert asked == message(9, mapping(0, 4096), vhost_user.NEED_REPLY)
+        with pytest.raises(OSError, match="mapped") as refused:
+            device.leave()
+        assert refused.value.errno == errno.EBUSY
+    with socket.socket(socket.AF_UNIX) as front:
+        front.settimeout(10)
+        front.connect(leaver.socket)  # the socket was taken over, too: the next VMM is served
+        front.sendall(message(1))
+        assert len(front.recv(100)) == 20
+
+
+def test_an_agent_that_stays_leaves_nothing(leaver: Leaver):
+    assert leaver.tell("leave") == "done", "no VMM, nothing to leave"
+    assert not Path(leaver.left).exists()
+    ours, theirs = socket.socketpair()
+    with socket.socket(socket.AF_UNIX) as front, ours, theirs:
+        front.connect(leaver.socket)
+        socket.send_fds(front, [message(21, b"", vhost_user.NEED_REPLY)], [theirs.fileno()])
+        front.recv(100)
+        assert leaver.tell("leave") == "done"
+        assert Path(leaver.left).exists()
+        assert leaver.tell("stay") == "done"
+        assert not Path(leaver.left).exists()
+        assert leaver.tell("leave") == "done"
+        leaver.process.kill()
+        leaver.process.wait()
+        with pytest.raises(OSError, match="has ended") as refused:
+            hostblob.host_blob_start(MIB, leaver.socket)
+        assert refused.value.errno == errno.ESRCH

@@ -21,12 +21,11 @@ def host_blob(crossing: Crossing, stream: Coded, **changes: Any) -> Shared:
 
     ``changes``: another VMM or guest kernel than the newest, which then says why it cannot.
     """
-    agent = crossing.agent
     wanted, found = newest(crossing, changes)
     if lacking := unsupported(PATH, facts_of(found), crossing.decoder, stream):
         return lacking
     guest = crossing.guest(**wanted)
-    if not agent.call("host_blob_status")["shares"]:
+    if not crossing.agent.call("host_blob_status")["shares"]:
         found["shared-memory-bar"] = (False, "the VMM did not take up vhost-user's shared memory (bit 22)")
     found |= guest.agent.call("bar_capability", timeout=60)
     facts = guest_facts(guest, found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from lab.agent.hostblob import SOCKET
 from lab.boards.vmm import Vmm
 from lab.boards.vmms.qemu import program
 from lab.runs.crossings.crossing import Crossing
@@ -19,9 +20,8 @@ def newest(
 ) -> tuple[dict[str, Any], dict[str, tuple[bool, str]]]:
     """The configuration for `Crossing.guest`, and whether its VMM has a BAR for memory (a requirement).
 
-    Where a QEMU was chosen, it is that one. ``changes``: another VMM or guest kernel than `NEWEST`. Starts
-    what shows the memory, which listens before the guest starts. RAM on huge pages, because on small ones
-    each page is a fault to begin with.
+    Where a QEMU was chosen, it is that one. ``changes``: another VMM or guest kernel than `NEWEST`. RAM on
+    huge pages, because on small ones each page is a fault to begin with.
     """
     configured = crossing.board.target.vmm or Vmm()
     chosen = {"binary": configured.binary} if configured.kind == "qemu" and configured.binary else {}
@@ -29,8 +29,7 @@ def newest(
     vmm = configured.model_copy(update=wanted)
     found = crossing.agent.call("host_blob_capability", binary=program(vmm), timeout=60)
     if found["shared-memory-bar"][0]:
-        socket = crossing.agent.call("host_blob_start")["socket"]
-        wanted |= {"memory_bar": socket, "video": "slot", "backing": "hugetlb"}
+        wanted |= {"memory_bar": SOCKET, "video": "slot", "backing": "hugetlb"}
     return wanted, found
 
 
