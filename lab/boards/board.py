@@ -215,6 +215,7 @@ class Board:
             self.invalidate()
             self.boot(mode)
             guest = self._start_guest(self.agent, vmm, keep=True)
+            guest.warm()
             self._guarded(lambda: saved.save(self.agent, guest.agent))
             self._guarded(lambda: self._settle(mode))
         self.mode = mode

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lab.boards.agent import Agent
     from lab.imaging import Image
 
-VERSION = 2
+VERSION = 3
 """To be raised when a saved board is left or taken up in another way than before."""
 
 WAKE_UP = f"echo >{WAKE} && cat {AWAKE}"
