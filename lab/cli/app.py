@@ -37,6 +37,7 @@ from lab.cli import (
     upkeep,
     vm,
 )
+from lab.cli.with_command import WithCommand
 
 app = typer.Typer(
     name="lab",
@@ -69,11 +70,11 @@ app.add_typer(expect.app, name="expect", rich_help_panel=RESULTS)
 app.command("serve", rich_help_panel=RESULTS)(serve.serve)
 
 app.command("boards", rich_help_panel=BOARDS)(boards.boards)
-app.command("reserve", cls=reserve.WithCommand, rich_help_panel=BOARDS)(reserve.reserve)
+app.command("reserve", cls=WithCommand, rich_help_panel=BOARDS)(reserve.reserve)
 app.command("extend", rich_help_panel=BOARDS)(reserve.extend)
 app.command("release", rich_help_panel=BOARDS)(reserve.release)
 app.command("boot", rich_help_panel=BOARDS)(board.boot)
-app.command("shell", rich_help_panel=BOARDS)(shell.shell)
+app.command("shell", cls=WithCommand, rich_help_panel=BOARDS)(shell.shell)
 app.command("console", rich_help_panel=BOARDS)(board.console)
 app.command("power", rich_help_panel=BOARDS)(board.power)
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.status import Status
 from rich.text import Text
-from typer.core import TyperCommand
 
 from lab.base import duration, ui
 from lab.base.errors import ConfigError
@@ -21,26 +20,6 @@ if TYPE_CHECKING:
 
 DEFAULT_HOLD = "1h"
 LOST = 3
-
-
-class WithCommand(TyperCommand):
-    """A command line that may end in ``-- COMMAND ARGUMENTS``; they are in ``ctx.meta['command']``."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Cut them off first: click would take them for more arguments."""
-        command: list[str] = []
-        if "--" in args:
-            cut = args.index("--")
-            args, command = args[:cut], args[cut + 1 :]
-            if not command:
-                raise ConfigError("no command stands behind --")
-        ctx.meta["command"] = command
-        words: list[str] = super().parse_args(ctx, args)
-        return words
-
-    def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        """The usage line tells of it."""
-        return [*super().collect_usage_pieces(ctx), "[-- COMMAND...]"]
 
 
 def reserve(

@@ -1,11 +1,17 @@
-"""The terminal that `lab shell --guest` makes in the guest, made on this machine."""
+"""What `lab shell --guest` runs in the guest, run on this machine."""
 
 from __future__ import annotations
 
+import io
+import signal
 import subprocess
 import sys
+import time
 
-from lab.cli.shell import END_OF_FILE, GUEST_SHELL
+import psutil
+import pytest
+
+from lab.cli.guest_shell import END_OF_FILE, GUEST_COMMAND, GUEST_SHELL, print_pieces
 
 AGENT = "import sys; exec(eval(sys.stdin.readline()))"
 """What a guest's zygote runs with a connection as its streams."""
@@ -23,3 +29,51 @@ def test_shell_has_a_terminal_of_the_size_that_was_asked_and_ends_with_its_input
         process.wait(timeout=20)
     assert "33 77\r\n" in output
     assert "42\r\n" in output
+
+
+def in_guest(*command: str) -> subprocess.Popen[bytes]:
+    """The zygote's child that runs a command."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", AGENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+    )
+    assert process.stdin is not None
+    process.stdin.write(f"{GUEST_COMMAND.format(command=list(command))!r}\n".encode())
+    return process
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "out", "err"),
+    [
+        (("sh", "-c", "echo 'a  b'; echo c >&2; exit 7"), 7, b"a  b\n", b"c\n"),
+        (("sh", "-c", "kill -TERM $$"), 128 + signal.SIGTERM, b"", b""),
+        (("sh", "-c", "head -c 300000 /dev/zero; wc -c </dev/stdin"), 0, bytes(300000) + b"0\n", b""),
+        (("no-such-program",), 127, b"", b"no-such-program: No such file or directory\n"),
+        (("/",), 126, b"", b"/: Permission denied\n"),
+        (("true",), 0, b"", b""),
+    ],
+)
+def test_command_has_its_output_and_its_exit_status(command, status, out, err):
+    with in_guest(*command) as process:
+        assert process.stdout is not None
+        printed, complained = io.BytesIO(), io.BytesIO()
+        assert print_pieces(process.stdout, printed, complained) == status
+        assert (printed.getvalue(), complained.getvalue()) == (out, err)
+
+
+def test_command_that_nobody_waits_for_any_more_ends():
+    with in_guest("sh", "-c", "echo $$; sleep 1000") as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        pid = int(process.stdout.read(100)[5:])
+        process.stdin.close()
+        process.stdout.close()
+        process.wait(timeout=20)
+        end = time.monotonic() + 20
+        while psutil.pid_exists(pid) and time.monotonic() < end:
+            time.sleep(0.02)
+        assert not psutil.pid_exists(pid)
+
+
+def test_guest_that_goes_in_the_midst_gives_no_status():
+    with pytest.raises(BrokenPipeError):
+        print_pieces(io.BytesIO(b"\1\0\0\0\5abc"), io.BytesIO(), io.BytesIO())
