@@ -36,7 +36,7 @@ from lab.rack.layout import BoardPlan
 VERSION = 1
 """To be raised when snapshots are made or used in another way than before: older ones then count as none."""
 
-SPACE = 8 << 30
+SPACE = 12 << 30
 """Bytes that all snapshots together may take; beyond it the ones that were not used for longest go."""
 
 CHUNK = 1 << 20
