@@ -69,6 +69,9 @@ if [ -n "$missing" ]; then
     rm -f "$log"
 fi
 
+# Often set in containers: each process of the lab would compile all that it imports.
+unset PYTHONDONTWRITEBYTECODE
+
 # --- Python: one virtual environment, made anew only when what it needs changes --------------
 python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || die "Python 3.11 or newer is needed"
 extra=

@@ -6,10 +6,16 @@ worker, since they share what they boot; those of ``tests/boards`` share one boa
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import PurePosixPath
 from typing import Any
 
 import pytest
+
+# Hundreds of processes start here, each of which would compile all that it imports anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 TOGETHER = ("boards", "rack")
 """Folders whose files share what they started."""

@@ -32,10 +32,8 @@ class LightLab:
         self.folder = folder
         self.address = f"127.0.0.1:{free_port()}"
         self.processes: dict[str, subprocess.Popen[str]] = {}
-        # Without PYTHONDONTWRITEBYTECODE: each of many `lab` would compile all of it anew.
-        inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         self.environment = {
-            **inherited,
+            **os.environ,
             **ENVIRONMENT,
             "PYTHONPATH": str(dirs.root()),
             "LG_COORDINATOR": self.address,
