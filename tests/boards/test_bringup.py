@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,13 +11,13 @@ from pathlib import Path
 import pytest
 import requests
 
-from lab.base import dirs
 from lab.boards import Target, load_target
 from lab.boards.bringup import Bench, Outcome, run, steps
 from lab.boards.bringup.proposal import diff, proposed
 from lab.imaging.image import pack
 from lab.rack import Machine, Rack
 from tests.boards.outlet import outlet
+from tests.command import lab
 
 NAME = "virt-cma"
 STEPS = ["power", "serial", "loader", "network", "kernel", "agent", "decoders", "kvm", "gpu", "mode off"]
@@ -92,11 +89,7 @@ def not_tried_after(outcomes: dict[str, Outcome], step: str) -> None:
 
 @pytest.mark.board
 def test_a_board_that_is_well_is_green_all_the_way(tmp_path):
-    command = [sys.executable, "-m", "lab.cli", "bringup", NAME, "--json", "--write", "found.yaml"]
-    environment = {**os.environ, "PYTHONPATH": str(dirs.root())}
-    done = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False
-    )
+    done = lab("bringup", NAME, "--json", "--write", "found.yaml", cwd=tmp_path, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     said = json.loads(done.stdout)
     assert {row["step"]: row["state"] for row in said["steps"]} == dict.fromkeys(STEPS, "green")
@@ -113,11 +106,7 @@ def test_a_board_that_is_well_is_green_all_the_way(tmp_path):
 @pytest.mark.board
 def test_a_board_is_asked_for_its_formats(tmp_path):
     """Bytes of a line and of a plane are the driver's; the target's file has none."""
-    command = [sys.executable, "-m", "lab.cli", "targets", "show", "--board", NAME, "--json"]
-    environment = {**os.environ, "PYTHONPATH": str(dirs.root())}
-    done = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False
-    )
+    done = lab("targets", "show", "--board", NAME, "--json", cwd=tmp_path, timeout=120)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     [decoder] = load_target(NAME).decoders

@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from lab.base import dirs
 from lab.boards import load_target
-
-
-def lab(*words: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """The real command in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", "lab.cli", *map(str, words)],
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(dirs.root()), "COLUMNS": "200", **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+from tests.command import lab
 
 
 def target_file(folder: Path, old: str, new: str) -> Path:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import gzip
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from lab.base import dirs
 from lab.base.words import Status
 from lab.imaging import apt, build, recipe, resolve, toolchain
 from lab.imaging.builder import image_cache
 from lab.imaging.own.derive import derive
 from lab.imaging.own.given import Own
 from lab.results.log import LogContents, read
+from tests.command import lab
 
 pytestmark = [pytest.mark.board, pytest.mark.timeout(300)]
 
@@ -69,15 +68,7 @@ def run(
     folder: Path, *words: object, suite: str | Path = "board"
 ) -> tuple[subprocess.CompletedProcess[str], LogContents | None]:
     """A ``lab run`` of one cell, and what it left."""
-    done = subprocess.run(
-        [sys.executable, "-m", "lab.cli", "run", str(suite), *map(str, words)],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(dirs.root()), "COLUMNS": "400"},
-        capture_output=True,
-        text=True,
-        timeout=280,
-        check=False,
-    )
+    done = lab("run", suite, *words, cwd=folder, timeout=280, COLUMNS="400")
     logs = sorted(folder.glob("results/*/results.jsonl"))
     return done, read(logs[-1]) if logs else None
 

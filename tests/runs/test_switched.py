@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 
-from lab.base import dirs
+from tests.command import lab
 from tests.runs.test_truth_table import ALLOCATORS, TABLE
 
 pytestmark = [pytest.mark.board, pytest.mark.timeout(300)]
 
 
 def test_the_truth_table_holds_after_a_switch(tmp_path):
-    command = [sys.executable, "-m", "lab.cli", "run", "board", "--iommu", "translated,passthrough"]
-    command += ["--switch", "-k", "import", "--json", "cells.json"]
-    done = subprocess.run(
-        command,
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(dirs.root())},
-        capture_output=True,
-        text=True,
-        timeout=280,
-        check=False,
-    )
+    words = ["--iommu", "translated,passthrough", "--switch", "-k", "import", "--json", "cells.json"]
+    done = lab("run", "board", *words, cwd=tmp_path, timeout=280)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "verified: identity, switched while it ran" in done.stderr
     assert done.stderr.count("U-Boot") == 1

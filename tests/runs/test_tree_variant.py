@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from lab.base import dirs
 from lab.boards import load_target
+from tests.command import lab
 
 pytestmark = [pytest.mark.board, pytest.mark.timeout(300)]
 
@@ -20,17 +17,8 @@ CELLS = "import and (udmabuf or heap or copied)"
 
 def measured(folder: Path, target: Path) -> dict[tuple[str, str], tuple[str, str]]:
     """Decoder and allocator -> verdict, and the mode that the board said it was in."""
-    command = [sys.executable, "-m", "lab.cli", "run", "board", "--target", str(target)]
-    command += ["--iommu", "off", "-k", CELLS, "--json", "cells.json"]
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(dirs.root())},
-        capture_output=True,
-        text=True,
-        timeout=280,
-        check=False,
-    )
+    words = ["--target", target, "--iommu", "off", "-k", CELLS, "--json", "cells.json"]
+    done = lab("run", "board", *words, cwd=folder, timeout=280)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "verified: no group" in done.stderr
     cells = json.loads((folder / "cells.json").read_text())["cells"]

@@ -6,16 +6,13 @@ The constraint model is not asked: the table is what was measured on these machi
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
-from lab.base import dirs
 from lab.results.log import read
+from tests.command import lab
 
 pytestmark = [pytest.mark.board, pytest.mark.timeout(600)]
 
@@ -46,29 +43,10 @@ TABLE = {
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder in which ``lab run`` ran; all three targets, the board's suites."""
     folder = tmp_path_factory.mktemp("run")
-    command = [
-        sys.executable,
-        "-m",
-        "lab.cli",
-        "run",
-        "board",
-        "--json",
-        "cells.json",
-        "--junit",
-        "junit.xml",
-    ]
-    command += ["--report", "report.html"]
+    words = ["--json", "cells.json", "--junit", "junit.xml", "--report", "report.html"]
     for target in dict.fromkeys(target for target, _, _ in TABLE):
-        command += ["--target", target]
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(dirs.root())},
-        capture_output=True,
-        text=True,
-        timeout=580,
-        check=False,
-    )
+        words += ["--target", target]
+    done = lab("run", "board", *words, cwd=folder, timeout=580)
     (folder / "stdout").write_text(done.stdout)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder

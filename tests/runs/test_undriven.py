@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import pytest
 
-from lab.base import dirs
 from lab.base.words import Status, Verdict
 from lab.boards import load_target
 from lab.boards.target import names
@@ -16,6 +11,7 @@ from lab.imaging import build
 from lab.results.log import read
 from lab.runs import streams
 from lab.runs.undriven import why_undriven
+from tests.command import lab
 
 
 def test_what_no_stream_gets_into_says_why():
@@ -44,15 +40,7 @@ def test_a_run_says_unsupported_and_nothing_was_decoded(tmp_path):
     assert "coded: [FWHT]" in text
     path = tmp_path / "mine.yaml"
     path.write_text(text.replace("coded: [FWHT]", "api: stateless\n    coded: [H264_SLICE]"))
-    done = subprocess.run(
-        [sys.executable, "-m", "lab.cli", "run", "board", "-t", path, "-k", "import and (mmap or 4k)"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(dirs.root()), "COLUMNS": "200"},
-        capture_output=True,
-        text=True,
-        timeout=110,
-        check=False,
-    )
+    done = lab("run", "board", "-t", path, "-k", "import and (mmap or 4k)", cwd=tmp_path, timeout=110)
     assert done.returncode == 0, done.stderr
     assert "unsupported" in done.stdout
     assert "media requests" in done.stdout

@@ -6,15 +6,12 @@ The constraint model is not asked: most of the table was measured on this machin
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from lab.base import dirs
 from lab.boards import load_target
+from tests.command import lab
 
 pytestmark = [pytest.mark.board, pytest.mark.timeout(1500)]
 
@@ -53,23 +50,13 @@ GOING_ON = "guest_memory or host_memory or usb"
 IN_SNAPSHOTS = 8
 """How many those are."""
 
-COMMAND = [sys.executable, "-m", "lab.cli", "run", "vm", "--json", "cells.json", "--iommu"]
-
 
 def cells_of(folder: Path, mode: str, *words: str, target: str | Path = "virt-smmu") -> list[dict]:
     """The cells of a `lab run vm` in a folder of its own; it has to come out as it should."""
     folder.mkdir()
-    done = subprocess.run(
-        [*COMMAND, mode, "--target", target, *words],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(dirs.root())},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=700,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
+    asked = ["--target", target, "--iommu", mode, "--json", "cells.json", *words]
+    done = lab("run", "vm", *asked, cwd=folder, timeout=700)
+    assert done.returncode == 0, done.stdout + done.stderr
     found: list[dict] = json.loads((folder / "cells.json").read_text())["cells"]
     return found
 
