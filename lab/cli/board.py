@@ -24,7 +24,7 @@ class Action(StrEnum):
 
 
 def power(
-    action: Annotated[Action, typer.Argument(help="What to do; cycle: off and on again.")],
+    action: Annotated[Action, typer.Argument(metavar="ACTION", help="What to do; cycle: off and on again.")],
     place: Place = None,
     coordinator: Address = None,
 ) -> None:

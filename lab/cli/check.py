@@ -60,7 +60,9 @@ def linted() -> list[str]:
 
 
 def own_checks(
-    pytest_args: Annotated[list[str] | None, typer.Argument(help="Passed on to pytest.")] = None,
+    pytest_args: Annotated[
+        list[str] | None, typer.Argument(metavar="ARGUMENT", help="Passed on to pytest.")
+    ] = None,
     lint: Annotated[bool, typer.Option(help="Run ruff, mypy and the import contract first.")] = True,
     jobs: Annotated[
         int | None,
@@ -68,7 +70,7 @@ def own_checks(
             "--jobs",
             "-j",
             metavar="N",
-            help="Tests of N files at a time. [default: 2; 1 where pytest is given arguments]",
+            help="Tests of N files at a time (default: 2; 1 where pytest is given arguments).",
             show_default=False,
             min=1,
         ),

@@ -17,7 +17,7 @@ SAFE = re.compile(r"[A-Za-z0-9_.:+/-]+")
 
 
 def ci(
-    system: Annotated[System, typer.Argument(help="Whose pipeline.")],
+    system: Annotated[System, typer.Argument(metavar="SYSTEM", help="Whose pipeline.")],
     suites: Annotated[
         list[str] | None, typer.Argument(metavar="SUITE", help="Suites to run (default: all).")
     ] = None,

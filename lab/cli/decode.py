@@ -36,7 +36,9 @@ Picture = tuple[Row, bytes]
 
 
 def decode(
-    file: Annotated[Path, typer.Argument(help="FWHT frames one after another.", show_default=False)],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="FWHT frames one after another.", show_default=False)
+    ],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Keep the frames in this file, as NV12.")
     ] = None,

@@ -18,7 +18,9 @@ FolderOption = Annotated[
 
 @app.command("update")
 def update(
-    run: Annotated[str, typer.Argument(help="A run's name, the beginning of one, or 'last'.")] = "last",
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="A run's name, the beginning of one, or 'last'.")
+    ] = "last",
     store: StoreOption = None,
     folder: FolderOption = None,
     link: Annotated[str | None, typer.Option(metavar="URL", help="Where the new ones are discussed.")] = None,

@@ -25,7 +25,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 @app.command("build")
 def build_image(
-    name: Annotated[str, typer.Argument(help="A recipe of images/, or the path of one.")] = "board-trixie",
+    name: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="A recipe of images/, or the path of one.")
+    ] = "board-trixie",
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="Fetch the newest packages and make every step again.")
     ] = False,

@@ -30,7 +30,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 @app.command()
 def up(
-    targets: Annotated[list[str], typer.Argument(help="Targets with a virtual: section; a board of each.")],
+    targets: Annotated[
+        list[str], typer.Argument(metavar="TARGET", help="Targets with a virtual: section; a board of each.")
+    ],
     directory: Directory = None,
     base_port: Annotated[
         int | None, typer.Option(help="Use this port for power and the ones after it for the boards.")

@@ -11,7 +11,9 @@ from lab.cli.results import StoreOption
 
 
 def report(
-    run: Annotated[str, typer.Argument(help="A run's name, the beginning of one, or 'last'.")] = "last",
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="A run's name, the beginning of one, or 'last'.")
+    ] = "last",
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", metavar="FILE", help="Where to; - is standard output."),

@@ -148,7 +148,9 @@ class Progress:
 
 def extend(
     time_: Annotated[str, typer.Argument(metavar="TIME", help="This much longer: 30m, 1h.")],
-    place: Annotated[str | None, typer.Argument(help="The board, where you hold more than one.")] = None,
+    place: Annotated[
+        str | None, typer.Argument(metavar="PLACE", help="The board, where you hold more than one.")
+    ] = None,
     coordinator: Address = None,
 ) -> None:
     """Move the end of your lease."""

@@ -47,7 +47,7 @@ def list_runs(
 
 @app.command("leases")
 def leases(
-    place: Annotated[str | None, typer.Argument(help="Of this place only.")] = None,
+    place: Annotated[str | None, typer.Argument(metavar="PLACE", help="Of this place only.")] = None,
     store: StoreOption = None,
     limit: Annotated[int, typer.Option("-n", "--limit", min=1, help="How many, newest first.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON on standard output.")] = False,
@@ -89,7 +89,9 @@ def leases(
 
 @app.command("show")
 def show(
-    run: Annotated[str, typer.Argument(help="A run's name, the beginning of one, or 'last'.")] = "last",
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="A run's name, the beginning of one, or 'last'.")
+    ] = "last",
     store: StoreOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Every cell as JSON on standard output.")] = False,
 ) -> None:

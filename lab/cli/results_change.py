@@ -22,8 +22,10 @@ _RUNS = 12
 
 
 def diff_runs(
-    run_a: Annotated[str, typer.Argument(help="The earlier run: a name, or the beginning of one.")],
-    run_b: Annotated[str, typer.Argument(help="The later run.")] = "last",
+    run_a: Annotated[
+        str, typer.Argument(metavar="RUN_A", help="The earlier run: a name, or the beginning of one.")
+    ],
+    run_b: Annotated[str, typer.Argument(metavar="RUN_B", help="The later run.")] = "last",
     store: StoreOption = None,
     same: Annotated[bool, typer.Option("--all", help="Also the cells that are the same.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON on standard output.")] = False,
@@ -76,7 +78,9 @@ def diff_runs(
 
 
 def trend(
-    test: Annotated[str, typer.Argument(help="A test's name, or a part of it or of its sharing path.")],
+    test: Annotated[
+        str, typer.Argument(metavar="TEST", help="A test's name, or a part of it or of its sharing path.")
+    ],
     store: StoreOption = None,
     runs: Annotated[int, typer.Option("-n", "--runs", min=2, help="How many runs to look back.")] = _RUNS,
     target: Annotated[list[str] | None, typer.Option("-t", "--target", help="Only this target.")] = None,

@@ -12,7 +12,9 @@ from lab.cli.results import StoreOption, store_path
 
 
 def add(
-    logs: Annotated[list[Path], typer.Argument(help="Folders of runs, or result logs (JSON lines).")],
+    logs: Annotated[
+        list[Path], typer.Argument(metavar="LOG", help="Folders of runs, or result logs (JSON lines).")
+    ],
     store: StoreOption = None,
 ) -> None:
     """Take runs into the store. What it has already is left as it is, so do it as often as you like.
@@ -33,7 +35,9 @@ def add(
 
 
 def export(
-    run: Annotated[str, typer.Argument(help="A run's name, the beginning of one, or 'last'.")] = "last",
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="A run's name, the beginning of one, or 'last'.")
+    ] = "last",
     form: Annotated[str, typer.Option("--format", help="kcidb (v5.3), junit or json.")] = "kcidb",
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="FILE", help="Where to.", show_default="standard output")
@@ -66,7 +70,7 @@ def export(
 
 
 def import_(
-    files: Annotated[list[Path], typer.Argument(help="Files of other tools.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Files of other tools.")],
     target: Annotated[str, typer.Option("-t", "--target", help="The kind of board that they are of.")],
     soc: Annotated[str, typer.Option(help="Its SoC.")] = "",
     place: Annotated[str, typer.Option(help="The board.")] = "",

@@ -67,7 +67,12 @@ def _row(target: Target) -> tuple[str, ...]:
 def show(
     target: Annotated[
         str | None,
-        typer.Argument(help="Name of a target, or a target file.", autocompletion=_names, show_default=False),
+        typer.Argument(
+            metavar="TARGET",
+            help="Name of a target, or a target file.",
+            autocompletion=_names,
+            show_default=False,
+        ),
     ] = None,
     board: Annotated[
         str | None,
@@ -139,7 +144,10 @@ def check(
 
 @app.command()
 def tree(
-    target: Annotated[str, typer.Argument(help="Name of a target, or a target file.", autocompletion=_names)],
+    target: Annotated[
+        str,
+        typer.Argument(metavar="TARGET", help="Name of a target, or a target file.", autocompletion=_names),
+    ],
     decoders: Annotated[
         list[str] | None,
         typer.Option("--decoder", metavar="NAME", help="Only this one loses its IOMMU; repeat for more."),

@@ -14,8 +14,8 @@ from lab.cli.coordinator import Address, who
 
 
 def quarantine(
-    place: Annotated[str, typer.Argument(help="The place.")],
-    reason: Annotated[str, typer.Argument(help="Why: everyone sees it in lab boards.")],
+    place: Annotated[str, typer.Argument(metavar="PLACE", help="The place.")],
+    reason: Annotated[str, typer.Argument(metavar="REASON", help="Why: everyone sees it in lab boards.")],
     coordinator: Address = None,
 ) -> None:
     """Let no reservation get this place any more; whoever holds it keeps it."""
