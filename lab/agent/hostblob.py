@@ -102,8 +102,9 @@ def leave() -> None:
     if _device is not None and _device.front is not None:
         me = os.getpid()
         known = {"pid": me, "started": process.start_time(me), "path": _device.path, "size": _device.size}
+        known |= _device.leave()
         with open(LEFT, "w") as file:
-            json.dump(known | _device.leave(), file)
+            json.dump(known, file)
 
 
 def stay() -> None:
