@@ -20,13 +20,13 @@ import pytest
 from lab.base.errors import LabError
 from lab.base.words import IommuMode
 from lab.boards import load_target
-from lab.boards.errors import CallError
+from lab.boards.errors import CallError, LostGuestError
 from lab.boards.guest import Guest
 from lab.media import sample
 from lab.runs.crossings.crossing import Crossing
 from lab.runs.crossings.given_decoder import vfio_decoder
 from lab.runs.crossings.guest_memory import guest_blob, resource_uuid, untraced, wrong_buffer
-from lab.runs.crossings.host_blob import host_blob
+from lab.runs.crossings.host_blob import _reach, host_blob
 from lab.runs.crossings.imported import guest_import
 from lab.runs.crossings.virgl import guest_copied, host3d_blob, virgl_texture
 from lab.runs.devices import Decoder
@@ -186,6 +186,20 @@ def let_live(board, path):
     held.finish()
     assert share.as_expected, f"{path}, let live: {share.explain()}"
     return span
+
+
+def test_a_vmm_killed_before_it_is_given_memory_says_nothing_about_memory(board, monkeypatch):
+    """The moment at which a failed call of the host's would be its own matter otherwise."""
+
+    def killing(crossing: Crossing) -> dict[str, Any]:
+        board.shell(KILL.format(delay=0))
+        return _reach(crossing)
+
+    monkeypatch.setattr("lab.runs.crossings.host_blob._reach", killing)
+    held = board.crossing()
+    with pytest.raises(LostGuestError):
+        held.prove("host-blob", EXPERIMENTS["host-blob"])
+    held.finish()
 
 
 def test_a_vmm_killed_at_any_moment(board):

@@ -166,6 +166,6 @@ def test_boards_that_go_on_from_a_snapshot_give_the_same(cells, again):
 
 def test_the_host_finds_memory_below_the_mask(tmp_path):
     """Although Linux gives the memory above it first, and the guest's RAM lies there."""
-    [cell] = cells_of(tmp_path / "above", "off", "--no-snapshot", "-k", "host_allocates", target="virt-dma32")
+    [cell] = cells_of(tmp_path / "above", "off", "--snapshot", "-k", "host_allocates", target="virt-dma32")
     assert (cell["allocator"], cell["target"], cell["verdict"]) == ("host-blob", "virt-dma32", ZERO)
     assert all(page < 1 << 32 for page in cell["evidence"]["pages"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from lab.base.errors import BoardError
 from lab.base.words import IommuMode
 from lab.boards.errors import CallError
 from lab.boards.guest import Guest
@@ -25,7 +26,10 @@ def host_blob(crossing: Crossing, stream: Coded, **changes: Any) -> Shared:
     if lacking := unsupported(PATH, facts_of(found), crossing.decoder, stream):
         return lacking
     guest = crossing.guest(**wanted)
-    if not crossing.agent.call("host_blob_status")["shares"]:
+    status = crossing.agent.call("host_blob_status")
+    if not status["connected"]:
+        raise BoardError(f"the VMM left the device that shows memory to it {status['error']}".rstrip())
+    if not status["shares"]:
         found["shared-memory-bar"] = (False, "the VMM did not take up vhost-user's shared memory (bit 22)")
     found |= guest.agent.call("bar_capability", timeout=60)
     facts = guest_facts(guest, found)
@@ -41,6 +45,7 @@ def _share(crossing: Crossing, guest: Guest, stream: Coded, facts: VmmFacts) -> 
     try:
         memory = [agent.call("host_blob_map", size=size, **_reach(crossing)) for size in sizes]
     except CallError as error:
+        guest.check()  # a VMM that has gone says nothing about memory
         raw = ended(PATH, "allocate", error.errno or 0, error.message, importer=crossing.decoder.device)
         return crossing.shared(raw, facts, stream)
     begin = guest.trace_mark()
