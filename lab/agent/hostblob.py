@@ -15,7 +15,7 @@ import signal
 from . import buffers, files, pagemap, process
 from .dmabuf import DmaBuf
 from .memfd import HUGE, MFD_HUGE_2MB, MFD_HUGETLB, PAGE, MemFd, Reserved, grow, reserve, whole
-from .vhost_device import DESCRIPTORS, Device
+from .vhost_device import DESCRIPTORS, SOCKET, Device
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from .vhost_user import Front
 
-SOCKET = "/run/lab/host-blob.sock"
 LEFT = "/run/lab/host-blob.left"
 """What `leave` wrote for the agent that comes after this one."""
 DEVICE = "vhost-user-test-device-pci"

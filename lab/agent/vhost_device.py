@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 SOL_SOCKET, SCM_RIGHTS, MSG_CMSG_CLOEXEC = 1, 1, 0x40000000
 AF_UNIX, SOCK_STREAM, SHUT_RDWR = 1, 1, 2
+SOCKET = "/run/lab/host-blob.sock"
+"""Where the agent's own device listens (`hostblob`)."""
 DESCRIPTORS = ("listener", "connection", "requests")
 FDS = 8  # most that a message has: VHOST_USER_BACKEND_MAX_FDS and VHOST_MEMORY_BASELINE_NREGIONS
 

@@ -68,7 +68,7 @@ class Guest:
         begin = time.monotonic()
         board.call("vm_stop")
         try:
-            if vmm.memory_bar:
+            if vmm.shown_by_agent:
                 board.call("host_blob_start", socket=vmm.memory_bar)  # the VMM connects as it starts
             if vmm.video == "vfio":
                 board.call("vfio_take", device=places.decoder)  # comes back when the VMM has ended
@@ -107,7 +107,7 @@ class Guest:
         guest = cls(name, vmm, board)
         if not guest.status()["running"]:
             raise LostGuestError(f"{name}: no virtual machine runs", hint="lab vm start")
-        if vmm.memory_bar and not board.call("host_blob_start", socket=vmm.memory_bar)["connected"]:
+        if vmm.shown_by_agent and not board.call("host_blob_start", socket=vmm.memory_bar)["connected"]:
             raise LostGuestError(f"{name}: nobody shows memory to it any more")
         guest._agent = GuestAgent.start(name, destination, python=CONNECT)
         return guest

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
+from lab.agent.vhost_device import SOCKET
 from lab.base.errors import ConfigError
 from lab.base.yamlfile import Strict
 
@@ -32,7 +33,9 @@ class Vmm(Strict):
     rendernode: str = "/dev/null"
     video: Literal["none", "vfio", "slot"] = "none"
     memory_bar: str = ""
-    """Socket on the board of a vhost-user back-end whose memory the guest sees in a BAR; QEMU >= 11."""
+    """Socket on the board of a vhost-user back-end whose memory the guest sees in a BAR; QEMU >= 11.
+
+    The one called `lab.agent.vhost_device.SOCKET` is the agent's own."""
     cmdline: str = ""
     extra: tuple[str, ...] = ()
     timeout: float = Field(default=240, gt=0)
@@ -65,9 +68,14 @@ class Vmm(Strict):
         return -(-self.bytes // (2 << 20)) if self.backing == "hugetlb" else 0
 
     @property
+    def shown_by_agent(self) -> bool:
+        """Whether it is the board's agent that shows memory to the guest, by ``memory_bar``."""
+        return self.memory_bar == SOCKET
+
+    @property
     def saveable(self) -> bool:
-        """Whether a running one can be part of a snapshot: it has nothing that a snapshot lacks."""
-        return self.video != "vfio"
+        """Whether a running one can be part of a snapshot: none of it lies where a snapshot cuts it off."""
+        return self.video != "vfio" and (self.shown_by_agent or not self.memory_bar)
 
     @property
     def title(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import itertools
+import json
 import os
 import signal
 import socket
@@ -330,6 +331,13 @@ def test_an_agent_that_stays_leaves_nothing(leaver: Leaver):
         assert leaver.tell("stay") == "done"
         assert not Path(leaver.left).exists()
         assert leaver.tell("leave") == "done"
+        text = Path(leaver.left).read_text()
+        another = {**json.loads(text), "started": 1}
+        Path(leaver.left).write_text(json.dumps(another))
+        with pytest.raises(OSError, match="has ended"):
+            hostblob.host_blob_start(MIB, leaver.socket)
+        assert leaver.process.poll() is None, "another process of its number is not its business"
+        Path(leaver.left).write_text(text)
         leaver.process.kill()
         leaver.process.wait()
         with pytest.raises(OSError, match="has ended") as refused:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lab.agent.vhost_device import SOCKET
 from lab.base.errors import ConfigError
 from lab.boards.guest import REFUSES
 from lab.boards.vmm import Vmm
@@ -126,7 +127,9 @@ def test_every_vmm_knows_every_gpu():
 
 def test_a_guest_that_has_the_decoder_is_in_no_snapshot():
     assert Vmm(gpu="virgl", backing="hugetlb").saveable
-    assert Vmm(memory_bar="/run/x", video="slot").saveable
+    assert Vmm(memory_bar=SOCKET, video="slot").saveable
+    assert not Vmm(memory_bar=SOCKET, video="vfio").saveable
+    assert not Vmm(memory_bar="/run/x").saveable, "nobody knows who shows it memory"
     assert not Vmm(video="vfio").saveable
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lab.agent.hostblob import SOCKET
+from lab.agent.vhost_device import SOCKET
 from lab.boards.vmm import Vmm
 from lab.boards.vmms.qemu import program
 from lab.runs.crossings.crossing import Crossing
