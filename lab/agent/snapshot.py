@@ -42,16 +42,16 @@ _waker: threading.Thread | None = None
 def before_snapshot(devices: list[str]) -> dict[str, Any]:
     """Take PCI ``devices`` off the bus, leave who wakes the CPUs' timers, and return what `hello` says.
 
-    The agent that goes on will be another one: a VMM is left to it. ``OSError`` EBUSY for a device that
-    still has a driver: removed under open buffers it crashes the kernel.
+    The agent that goes on will be another one: a VMM is left to it. ``OSError``, with all as it was: EBUSY
+    for a device that still has a driver (removed under open buffers it crashes the kernel), `hostblob.leave`.
     """
     if vmm := sys.modules.get(f"{__package__}.vmm"):
         vmm.release()
-    if hostblob := sys.modules.get(f"{__package__}.hostblob"):
-        hostblob.leave()
     for device in devices:
         if files.link_name(f"{PCI}/devices/{device}/driver") is not None:
             raise OSError(errno.EBUSY, f"{device} is still bound to its driver")
+    if hostblob := sys.modules.get(f"{__package__}.hostblob"):
+        hostblob.leave()
     for device in devices:
         if os.path.exists(f"{PCI}/devices/{device}"):
             files.write(f"{PCI}/devices/{device}/remove", "1")
