@@ -88,7 +88,7 @@ def terminal(name: str, ssh: Sequence[str]) -> None:
     source = GUEST_SHELL.format(rows=size.lines, columns=size.columns, environment=environment)
     with _python(name, ssh, source) as (sink, found):
         if not found.read(1):
-            raise BrokenPipeError
+            raise EOFError
         with _raw(sys.stdin.fileno()):
             _join(sys.stdin.fileno(), sink, found)
 
@@ -100,7 +100,7 @@ def command(name: str, ssh: Sequence[str], words: Sequence[str]) -> int:
 
 
 def print_pieces(source: IO[bytes], out: IO[bytes], err: IO[bytes]) -> int:
-    """Write what `GUEST_COMMAND` sends as it comes; the exit status. Raises BrokenPipeError without one."""
+    """Write what `GUEST_COMMAND` sends as it comes; the exit status. Raises EOFError without one."""
     buffered = io.BufferedReader(cast("io.RawIOBase", source))
     while len(head := buffered.read(PIECE.size)) == PIECE.size:
         stream, size = PIECE.unpack(head)
@@ -112,25 +112,33 @@ def print_pieces(source: IO[bytes], out: IO[bytes], err: IO[bytes]) -> int:
         to = out if stream == 1 else err
         to.write(data)
         to.flush()
-    raise BrokenPipeError
+    raise EOFError
 
 
 @contextmanager
 def _python(name: str, ssh: Sequence[str], source: str) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
-    """Python with ``source`` in the guest: its input and output. Raises LabError where they break."""
+    """Python with ``source`` in the guest: its input and output. Raises LabError at their end (EOFError)."""
     process = subprocess.Popen(
         [*ssh, "exec /usr/lib/lab/guest-connect"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
     )
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        process.stdin.write(f"{source!r}\n".encode())
+        _write(process.stdin, f"{source!r}\n".encode())
         yield process.stdin, process.stdout
-    except BrokenPipeError:
+    except EOFError:
         raise LabError(f"the guest of {name} has gone", hint="lab vm status") from None
     finally:
         process.kill()
         process.wait()
+
+
+def _write(sink: IO[bytes], data: bytes) -> None:
+    """Raises EOFError where nobody reads any more: BrokenPipeError is that of one's own output."""
+    try:
+        sink.write(data)
+    except BrokenPipeError:
+        raise EOFError from None
 
 
 def _join(keyboard: int, sink: IO[bytes], source: IO[bytes]) -> None:
@@ -142,7 +150,7 @@ def _join(keyboard: int, sink: IO[bytes], source: IO[bytes]) -> None:
         for number, _ in poll.poll():
             data = os.read(number, 65536)
             if number == keyboard:
-                sink.write(data or END_OF_FILE)
+                _write(sink, data or END_OF_FILE)
                 if not data:
                     poll.unregister(keyboard)
             elif data:
