@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import signal
 import subprocess
 import sys
@@ -77,3 +78,11 @@ def test_command_that_nobody_waits_for_any_more_ends():
 def test_guest_that_goes_in_the_midst_gives_no_status():
     with pytest.raises(EOFError):
         print_pieces(io.BytesIO(b"\1\0\0\0\5abc"), io.BytesIO(), io.BytesIO())
+
+
+def test_own_output_that_nobody_reads_is_not_the_guests_end():
+    reader, writer = os.pipe()
+    os.close(reader)
+    pieces = io.BytesIO(b"\1\0\0\0\5abcde\0\0\0\0\1\0")
+    with pytest.raises(BrokenPipeError), os.fdopen(writer, "wb", buffering=0) as out:
+        print_pieces(pieces, out, io.BytesIO())
