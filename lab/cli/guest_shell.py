@@ -44,9 +44,7 @@ END_OF_FILE = b"\x04"
 GUEST_COMMAND = """
 import os, select, struct, subprocess
 def send(stream, data):
-    data = struct.pack(">BI", stream, len(data)) + data
-    while data:
-        data = data[os.write(1, data):]
+    os.write(1, struct.pack(">BI", stream, len(data)) + data)
 def run(command):
     null, pipe = subprocess.DEVNULL, subprocess.PIPE
     try:
@@ -105,13 +103,12 @@ def print_pieces(source: IO[bytes], out: IO[bytes], err: IO[bytes]) -> int:
     while len(head := buffered.read(PIECE.size)) == PIECE.size:
         stream, size = PIECE.unpack(head)
         data = buffered.read(size)
-        if len(data) < size:
-            break
-        if not stream:
+        if stream:
+            to = out if stream == 1 else err
+            to.write(data)
+            to.flush()
+        elif data:
             return data[0]
-        to = out if stream == 1 else err
-        to.write(data)
-        to.flush()
     raise EOFError
 
 

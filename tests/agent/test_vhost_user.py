@@ -280,7 +280,9 @@ def leaver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Leaver]:
     hostblob.host_blob_stop()
 
 
-def test_another_agent_goes_on_with_the_vmm_that_is_connected(leaver: Leaver):
+@pytest.mark.parametrize("ready", [False, True])
+def test_another_agent_goes_on_with_the_vmm_that_is_connected(leaver: Leaver, ready: bool):
+    """``ready``: the guest's driver runs before."""
     ours, theirs = socket.socketpair()
     with socket.socket(socket.AF_UNIX) as front, ours, theirs:
         front.settimeout(10)
@@ -290,11 +292,15 @@ def test_another_agent_goes_on_with_the_vmm_that_is_connected(leaver: Leaver):
         assert leaver.tell("leave").startswith("no VMM is connected"), "it has not said where to ask it"
         socket.send_fds(front, [message(21, b"", vhost_user.NEED_REPLY)], [theirs.fileno()])
         front.recv(100)
+        if ready:
+            front.sendall(message(SET_VRING_ENABLE, ON, vhost_user.NEED_REPLY))
+            front.recv(100)
         assert leaver.tell("leave") == "done"
 
         status = hostblob.host_blob_start(MIB, leaver.socket)
         assert leaver.process.wait(10) == -signal.SIGKILL, "two would read from one socket"
-        assert (status["connected"], status["shares"], status["ready"]) == (True, True, False)
+        assert (status["connected"], status["shares"], status["ready"]) == (True, True, ready)
+        assert not Path(leaver.left).exists(), "nobody else is to take it"
         front.sendall(message(SET_VRING_ENABLE, ON, vhost_user.NEED_REPLY))
         assert front.recv(100) == message(SET_VRING_ENABLE, bytes(8), vhost_user.REPLY)
         assert hostblob.host_blob_status()["ready"]

@@ -75,9 +75,12 @@ def test_command_that_nobody_waits_for_any_more_ends():
         assert not psutil.pid_exists(pid)
 
 
-def test_guest_that_goes_in_the_midst_gives_no_status():
+@pytest.mark.parametrize("rest", [b"\1\0\0\0\5abc", b"\1\0\0\0\3abc", b"\1\0\0\0\3abc\0\0\0\0\1"])
+def test_guest_that_goes_in_the_midst_gives_no_status(rest: bytes):
+    out = io.BytesIO()
     with pytest.raises(EOFError):
-        print_pieces(io.BytesIO(b"\1\0\0\0\5abc"), io.BytesIO(), io.BytesIO())
+        print_pieces(io.BytesIO(rest), out, io.BytesIO())
+    assert out.getvalue() == b"abc", "what came is shown"
 
 
 def test_own_output_that_nobody_reads_is_not_the_guests_end():
