@@ -12,7 +12,8 @@ import time
 import psutil
 import pytest
 
-from lab.cli.guest_shell import END_OF_FILE, GUEST_COMMAND, GUEST_SHELL, print_pieces
+from lab.base.errors import LabError
+from lab.cli.guest_shell import END_OF_FILE, GUEST_COMMAND, GUEST_SHELL, command, print_pieces
 
 AGENT = "import sys; exec(eval(sys.stdin.readline()))"
 """What a guest's zygote runs with a connection as its streams."""
@@ -32,18 +33,18 @@ def test_shell_has_a_terminal_of_the_size_that_was_asked_and_ends_with_its_input
     assert "42\r\n" in output
 
 
-def in_guest(*command: str) -> subprocess.Popen[bytes]:
+def in_guest(*words: str) -> subprocess.Popen[bytes]:
     """The zygote's child that runs a command."""
     process = subprocess.Popen(
         [sys.executable, "-c", AGENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
     )
     assert process.stdin is not None
-    process.stdin.write(f"{GUEST_COMMAND.format(command=list(command))!r}\n".encode())
+    process.stdin.write(f"{GUEST_COMMAND.format(command=list(words))!r}\n".encode())
     return process
 
 
 @pytest.mark.parametrize(
-    ("command", "status", "out", "err"),
+    ("words", "status", "out", "err"),
     [
         (("sh", "-c", "echo 'a  b'; echo c >&2; exit 7"), 7, b"a  b\n", b"c\n"),
         (("sh", "-c", "kill -TERM $$"), 128 + signal.SIGTERM, b"", b""),
@@ -53,8 +54,8 @@ def in_guest(*command: str) -> subprocess.Popen[bytes]:
         (("true",), 0, b"", b""),
     ],
 )
-def test_command_has_its_output_and_its_exit_status(command, status, out, err):
-    with in_guest(*command) as process:
+def test_command_has_its_output_and_its_exit_status(words, status, out, err):
+    with in_guest(*words) as process:
         assert process.stdout is not None
         printed, complained = io.BytesIO(), io.BytesIO()
         assert print_pieces(process.stdout, printed, complained) == status
@@ -81,6 +82,12 @@ def test_guest_that_goes_in_the_midst_gives_no_status(rest: bytes):
     with pytest.raises(EOFError):
         print_pieces(io.BytesIO(rest), out, io.BytesIO())
     assert out.getvalue() == b"abc", "what came is shown"
+
+
+@pytest.mark.parametrize("size", [1, 1 << 20], ids=["while it is waited for", "while it is written to"])
+def test_guest_that_is_gone_is_named(size: int):
+    with pytest.raises(LabError, match="the guest of rock5b-1 has gone"):
+        command("rock5b-1", ["sh", "-c", "exit"], ["x" * size])
 
 
 def test_own_output_that_nobody_reads_is_not_the_guests_end():
